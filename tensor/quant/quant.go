@@ -28,6 +28,20 @@ func Decode(f tensor.Format, dst []float32, src []byte) {
 		decodeBF16(dst, src)
 	case tensor.Q8_0:
 		decodeQ8_0(dst, src)
+	case tensor.Q4_0:
+		decodeQ4_0(dst, src)
+	case tensor.Q4_1:
+		decodeQ4_1(dst, src)
+	case tensor.Q5_0:
+		decodeQ5_0(dst, src)
+	case tensor.Q5_1:
+		decodeQ5_1(dst, src)
+	case tensor.Q4_K:
+		decodeQ4_K(dst, src)
+	case tensor.Q5_K:
+		decodeQ5_K(dst, src)
+	case tensor.Q6_K:
+		decodeQ6_K(dst, src)
 	default:
 		panic(fmt.Sprintf("quant: no decoding of %v", f))
 	}
@@ -47,6 +61,20 @@ func Encode(f tensor.Format, dst []byte, src []float32) {
 		encodeBF16(dst, src)
 	case tensor.Q8_0:
 		encodeQ8_0(dst, src)
+	case tensor.Q4_0:
+		encodeQ4_0(dst, src)
+	case tensor.Q4_1:
+		encodeQ4_1(dst, src)
+	case tensor.Q5_0:
+		encodeQ5_0(dst, src)
+	case tensor.Q5_1:
+		encodeQ5_1(dst, src)
+	case tensor.Q4_K:
+		encodeQ4_K(dst, src)
+	case tensor.Q5_K:
+		encodeQ5_K(dst, src)
+	case tensor.Q6_K:
+		encodeQ6_K(dst, src)
 	default:
 		panic(fmt.Sprintf("quant: no encoding to %v", f))
 	}
