@@ -317,4 +317,3 @@ func shorten(s string) string {
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
-
