@@ -1,7 +1,5 @@
 package quant
 
-import "math"
-
 // Q8_0: 32 values in 34 bytes: a binary16 scale d, then 32 signed bytes q. value = d·q, with d = max|x|/127.
 const (
 	smallBlock = 32 // values per block of every format that is not a K-quant
@@ -58,17 +56,12 @@ func inverse(d float32) float32 {
 // roundAway rounds to the nearest integer in [-128, 127], ties away from zero, as C's roundf. NaN gives 0, so that the
 // result does not depend on how a machine converts it.
 func roundAway(v float32) int8 {
-	r := math.Floor(math.Abs(float64(v)) + 0.5) // exact: a float32 and its half fit a float64
-	if v < 0 {
-		r = -r
-	}
+	// In float64 adding a half is exact, and the conversion cuts towards zero.
 	switch {
-	case r >= 127:
-		return 127
-	case r <= -128:
-		return -128
-	case r != r:
-		return 0
+	case v >= 0:
+		return int8(min(float64(v)+0.5, 127))
+	case v < 0:
+		return int8(max(float64(v)-0.5, -128))
 	}
-	return int8(r)
+	return 0
 }
