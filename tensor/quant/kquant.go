@@ -18,7 +18,7 @@ const tiny = 1e-15
 // nearest rounds to the nearest integer, ties to even, by adding 1.5×2²³ as ggml's nearest_int does, for |v| < 2²².
 // Outside that range, where C's is undefined, the result is some integer of the same 23 bits: callers clamp it.
 func nearest(v float32) int {
-	bits := math.Float32bits(v + 12582912)
+	bits := math.Float32bits(float32(v) + 12582912) // float32: where nearest is inlined, v may be a product
 	return int(bits&0x7fffff) - 0x400000
 }
 
