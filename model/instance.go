@@ -1,0 +1,221 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ullm/ullm/tensor"
+)
+
+// Options size an Instance. Zero values are decided by Load.
+type Options struct {
+	Context   int           // longest sequence in tokens; 0: the model's, lowered when memory is short
+	MaxSeqs   int           // sequences that run at once
+	MaxTokens int           // tokens of one step
+	KV        tensor.Format // format of the cache; NoFormat: the device's first
+	Memory    int64         // bytes of device memory to use in all; 0: no limit but KVBytes
+	KVBytes   int64         // bytes of it for the cache at most; 0: whatever is left, at most what MaxSeqs sequences can use
+	Eager     bool          // run operations one by one, for debugging
+
+	Progress func(done, total int64) // of the upload, in bytes; may be nil
+	Log      *slog.Logger            // nil: silent
+}
+
+// Instance is a model on a device: its weights, its states and its Programs, one Forward for each bucket of tokens and
+// one Head for each bucket of rows. Start and Close are called by one goroutine.
+type Instance struct {
+	device  tensor.Device
+	config  Config
+	sizing  Sizing
+	weights map[string]tensor.Weight
+	states  map[string]tensor.State
+	arena   tensor.Arena
+	forward []forwardBucket // ascending
+	head    []headBucket    // ascending
+	closers []func() error  // in order of making
+	closed  bool
+	block   []byte // the step block under construction
+}
+
+type forwardBucket struct {
+	limits  tensor.ForwardLimits
+	program tensor.Program
+}
+
+type headBucket struct {
+	rows    int
+	program tensor.Program
+}
+
+// Load plans, uploads and compiles a model. The checkpoint is only read while Load runs. When it fails, or ctx ends,
+// everything that was allocated has been freed.
+func Load(ctx context.Context, d tensor.Device, arch Arch, c Config, from Checkpoint, o Options) (in *Instance, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	in = &Instance{device: d, config: c, weights: map[string]tensor.Weight{}, states: map[string]tensor.State{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.Close())
+			in = nil
+		}
+	}()
+	shard, err := in.size(arch, from, o)
+	if err != nil {
+		return in, err
+	}
+	w, err := arch.Weights(shard)
+	if err != nil {
+		return in, err
+	}
+	if err := in.upload(ctx, w, from, o); err != nil {
+		return in, err
+	}
+	for _, spec := range shard.States() {
+		s, err := d.NewState(spec)
+		if err != nil {
+			return in, fmt.Errorf("model: state %s: %w", spec.Name, err)
+		}
+		in.states[spec.Name] = s
+		in.closers = append(in.closers, s.Close)
+	}
+	return in, in.compile(ctx, arch, w, shard, o)
+}
+
+func (in *Instance) upload(ctx context.Context, w Weights, from Checkpoint, o Options) error {
+	begun := time.Now()
+	total, done := w.Bytes(), int64(0)
+	for _, role := range w.Roles {
+		for _, spec := range w.Specs(role) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			src, err := sourceOf(from, in.config, role, spec)
+			if err != nil {
+				return err
+			}
+			u, err := in.device.Upload(ctx, spec, src)
+			if err != nil {
+				return fmt.Errorf("model: weight %s: %w", spec.Name, err)
+			}
+			in.weights[spec.Name] = u
+			in.closers = append(in.closers, u.Close)
+			done += spec.Bytes()
+			if o.Progress != nil {
+				o.Progress(done, total)
+			}
+		}
+	}
+	o.Log.Info("weights loaded", "bytes", total, "seconds", time.Since(begun).Seconds())
+	return nil
+}
+
+// compile makes the Programs, largest first, since the largest sizes the arena.
+func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, o Options) error {
+	var plans []tensor.Plan
+	var add []func(tensor.Program)
+	plan := func(g *tensor.Graph, made func(tensor.Program)) error {
+		if err := g.Err(); err != nil {
+			return err
+		}
+		p, err := in.device.Plan(g)
+		if err != nil {
+			return fmt.Errorf("model: %s: %w", g.Name, err)
+		}
+		plans = append(plans, p)
+		add = append(add, made)
+		return nil
+	}
+	for _, l := range in.sizing.forwardLimits() {
+		made := func(p tensor.Program) { in.forward = append(in.forward, forwardBucket{l, p}) }
+		if err := plan(forwardGraph(arch, w, s, l), made); err != nil {
+			return err
+		}
+	}
+	for _, rows := range powersUpTo(in.sizing.HeadRows) {
+		made := func(p tensor.Program) { in.head = append(in.head, headBucket{rows, p}) }
+		if err := plan(headGraph(arch, w, s, rows), made); err != nil {
+			return err
+		}
+	}
+	scratch := int64(0)
+	for _, p := range plans {
+		scratch = max(scratch, p.Scratch())
+	}
+	var err error
+	if in.arena, err = in.device.NewArena(scratch); err != nil {
+		return fmt.Errorf("model: scratch of %d bytes: %w", scratch, err)
+	}
+	in.closers = append(in.closers, in.arena.Close)
+	for i, p := range plans {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		program, err := in.device.Compile(p, tensor.Bindings{Weights: in.weights, States: in.states, Arena: in.arena, Eager: o.Eager})
+		if err != nil {
+			return fmt.Errorf("model: compile: %w", err)
+		}
+		in.closers = append(in.closers, program.Close)
+		add[i](program)
+	}
+	return nil
+}
+
+func forwardGraph(arch Arch, w Weights, s Shard, l tensor.ForwardLimits) *tensor.Graph {
+	g := tensor.NewGraph(fmt.Sprintf("forward/%d", l.Tokens))
+	arch.Forward(g, w, s, l)
+	return g
+}
+
+func headGraph(arch Arch, w Weights, s Shard, rows int) *tensor.Graph {
+	g := tensor.NewGraph(fmt.Sprintf("head/%d", rows))
+	g.Output(arch.Head(g, w, s, rows))
+	return g
+}
+
+// powersUpTo lists 1, 2, 4 … and, last, n itself.
+func powersUpTo(n int) []int {
+	var p []int
+	for b := 1; b < n; b *= 2 {
+		p = append(p, b)
+	}
+	return append(p, n)
+}
+
+// Config is the model's configuration.
+func (in *Instance) Config() Config { return in.config }
+
+// Sizing says what Load decided.
+func (in *Instance) Sizing() Sizing { return in.sizing }
+
+// Programs prints every Program, for debugging.
+func (in *Instance) Programs() []string {
+	var s []string
+	for _, f := range in.forward {
+		s = append(s, f.program.String())
+	}
+	for _, h := range in.head {
+		s = append(s, h.program.String())
+	}
+	return s
+}
+
+// Close frees everything that Load made, last things first, and waits for steps in flight. It is idempotent; the device
+// stays open.
+func (in *Instance) Close() error {
+	if in.closed {
+		return nil
+	}
+	in.closed = true
+	var errs []error
+	for i := len(in.closers) - 1; i >= 0; i-- {
+		errs = append(errs, in.closers[i]())
+	}
+	return errors.Join(errs...)
+}
