@@ -55,3 +55,33 @@ func Draw(seed uint64, choice uint32, position int32, sum uint64) uint64 {
 	hi, _ := bits.Mul64(DrawBits(seed, choice, position), sum)
 	return hi
 }
+
+// MinPWeight is ceil(p · 2⁴⁰), the least weight that MinP lets stay: exact, since a float32 has 24 bits. NaN is 0.
+func MinPWeight(p float32) uint64 {
+	if !(p > 0) {
+		return 0
+	}
+	return uint64(math.Ceil(float64(min(p, 1)) * SampleOne))
+}
+
+// TopPSum is ceil(p · sum), the sum that TopP's tokens must reach, by an exact integer product. It is sum from 1 on and for
+// NaN.
+func TopPSum(p float32, sum uint64) uint64 {
+	if !(p < 1) {
+		return sum
+	}
+	if p <= 0 {
+		return 0
+	}
+	fraction, exponent := math.Frexp(float64(p))
+	hi, lo := bits.Mul64(uint64(fraction*(1<<24)), sum) // p · sum · 2^shift
+	shift := uint(24 - exponent)                        // 24 or more
+	if shift >= 64 {
+		return min(sum, 1) // p < 2⁻³⁹: the likeliest token alone, of weight 2⁴⁰, has enough
+	}
+	q := hi<<(64-shift) | lo>>shift
+	if lo&(1<<shift-1) != 0 {
+		q++
+	}
+	return q
+}

@@ -35,11 +35,13 @@ func (g *Graph) TakeRows(hidden, head Value) Value {
 //  2. Temperature 0: the largest a wins, the lowest id among equals. NaN counts as -Inf, here and below.
 //  3. Otherwise b = a / Temperature, m = max b, and w = SampleWeight(b - m), an integer of at most 2⁴⁰.
 //  4. MinP: tokens with w < ceil(MinP · 2⁴⁰) go. TopK: the K largest stay, lower ids first among equals. TopP: in the
-//     same order, the shortest run stays whose sum reaches ceil(TopP · sum of what is left), at least one token.
+//     same order, the shortest run stays whose sum reaches ceil(TopP · sum of what is left), at least one token. (See
+//     MinPWeight and TopPSum.)
 //  5. r = the high 64 bits of DrawBits(Seed, Choice, position) × (sum of w that stay), and the drawn token is the first,
-//     by id, at which the running sum of w exceeds r.
+//     by id, at which the running sum of w exceeds r. Where every w is 0, since max b is infinite, rule 2 holds.
 //
-// All sums over w are of integers, so their order does not matter. Logprobs are l - max(l) - log Σ exp(l - max(l)).
+// All sums over w are of integers, so their order does not matter. Logprobs are l - max(l) - log Σ exp(l - max(l)), and
+// a NaN among them is -Inf; a rank counts the larger l, and among equal ones the lower id is listed first.
 //
 // logits: [rows][vocab] f32; head: HeadInput; slots: State. Result: [rows][SampledBytes/4] i32, each as Sampled.Put has it.
 func (g *Graph) Sample(logits, head, slots Value) Value {
