@@ -12,7 +12,7 @@ import sys
 import zlib
 
 import torch
-from common import HERE, load_directory, randomize, write
+from common import HERE, load_directory, logprobs, randomize, write
 from safetensors.torch import save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -21,7 +21,9 @@ LONG = [(1, True), (33, True), (600, False)]
 
 # name: (feature, changes to the config, options)
 # Options: form (which transformers writes config.json: 4 or 5), dtype (of the files), spread (of the logits),
-# lengths (of the sequences), shard (largest size of a file).
+# lengths (of the sequences), shard (largest size of a file), unlike (changes to the config that must be noticed: each,
+# made alone, has to move some logprob by SHOWS or more, else the golden would not prove that the feature works).
+SHOWS = 1.0
 MODELS = {
     "untied": ("a head of its own; 600 tokens", {}, {"lengths": LONG}),
     "tied": ("head = embedding; vocabulary not a multiple of 16",
@@ -30,27 +32,31 @@ MODELS = {
             {"num_attention_heads": 2, "num_key_value_heads": 2, "num_hidden_layers": 3, "intermediate_size": 96,
              "vocab_size": 307}, {"form": 5}),
     "gqa4": ("four query heads for each of two KV heads", {"num_attention_heads": 8, "num_key_value_heads": 2}, {}),
-    "mqa8": ("eight query heads, one KV head; theta 10,000; five layers; epsilon 1e-5",
+    "mqa8": ("eight query heads, one KV head; theta 10,000; five layers; epsilon 0.01",
              {"num_attention_heads": 8, "num_key_value_heads": 1, "rope_theta": 10000.0, "num_hidden_layers": 5,
-              "hidden_size": 32, "intermediate_size": 96, "rms_norm_eps": 1e-5}, {"form": 5}),
+              "hidden_size": 32, "intermediate_size": 96, "rms_norm_eps": 0.01},
+             {"form": 5, "unlike": [{"rms_norm_eps": 1e-6}, {"rope_theta": 1e6}]}),
     "head64": ("head_dim 64; three query heads for one KV head; tied",
                {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 64, "hidden_size": 96,
                 "tie_word_embeddings": True}, {"lengths": LONG}),
     "head128": ("head_dim 128; one layer; vocabulary 511",
                 {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 128, "num_hidden_layers": 1,
                  "vocab_size": 511}, {"form": 5, "lengths": LONG}),
-    "bias": ("biases on the q, k, v and o projections", {"attention_bias": True}, {"form": 5}),
-    "theta": ("theta 5,000,000", {"rope_theta": 5e6}, {}),
+    "bias": ("biases on the q, k, v and o projections", {"attention_bias": True},
+             {"form": 5, "unlike": [{"attention_bias": False}]}),
+    "theta": ("theta 5,000,000", {"rope_theta": 5e6}, {"unlike": [{"rope_theta": 1e6}]}),
     "yarn": ("YaRN, as transformers 4 writes it; 600 tokens, 256 of them the original context",
              {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "rope_theta": 10000.0,
               "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256}},
-             {"lengths": LONG}),
+             {"lengths": LONG, "unlike": [{"factor": 2.0}, {"original_max_position_embeddings": 1024}, {"attention_factor": 1.0}]}),
     "yarn5": ("YaRN with every parameter, as transformers 5 writes it; tied",
               {"tie_word_embeddings": True,
                "rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 128,
                                 "beta_fast": 16.0, "beta_slow": 2.0, "attention_factor": 0.9, "truncate": False}},
-              {"form": 5, "lengths": LONG}),
-    "linear": ("linear rope scaling", {"rope_scaling": {"rope_type": "linear", "factor": 3.0}}, {"form": 5}),
+              {"form": 5, "lengths": LONG, "unlike": [{"beta_fast": 32.0}, {"beta_slow": 1.0}, {"attention_factor": None},
+                                                      {"truncate": True}]}),
+    "linear": ("linear rope scaling", {"rope_scaling": {"rope_type": "linear", "factor": 3.0}},
+               {"form": 5, "unlike": [{"factor": 1.0}]}),
     "wide": ("hidden, attention and FFN widths multiples of 256; tied; one layer",
              {"tie_word_embeddings": True, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2,
               "head_dim": 64, "intermediate_size": 256, "num_hidden_layers": 1}, {"lengths": LONG}),
@@ -97,6 +103,18 @@ def make(name, seed):
                  if not (values["tie_word_embeddings"] and k == "lm_head.weight")}
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     write(folder, name, feature, ".", FORMAT[dtype], load_directory(folder), seed, options.get("lengths", SHORT))
+    for change in options.get("unlike", []):
+        config = Qwen3Config.from_pretrained(folder)
+        for key, value in change.items():
+            if key in vars(config):
+                setattr(config, key, value)
+            else:
+                config.rope_parameters[key] = value
+        tokens = json.loads((folder / "golden.json").read_text())["sequences"][-1]["tokens"]
+        other = Qwen3ForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="eager")
+        moved = abs(logprobs(load_directory(folder)(torch.float32), tokens) - logprobs(other, tokens)).max()
+        print(f"    {change} moves a logprob by {moved:.3f}")
+        assert moved >= SHOWS, f"{name}: {change} hardly shows"
 
 
 if __name__ == "__main__":
