@@ -1,0 +1,8 @@
+//go:build !amd64 || noasm
+
+package simd
+
+// Levels lists what this machine runs, lowest first.
+func Levels() []Level { return []Level{Portable} }
+
+func newKernels(Level) *Kernels { return portable() }

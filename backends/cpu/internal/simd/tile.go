@@ -1,0 +1,134 @@
+package simd
+
+import "unsafe"
+
+// PanelRows is the number of weight rows that one panel interleaves.
+const PanelRows = 16
+
+// The largest geometry of any tile.
+const (
+	MaxPanels = 4
+	MaxTokens = 8
+)
+
+// Tile is the operand of one kernel call: C[t][16·p+j] = Σk W[p][k][j] · X[t][k] for a few panels p and tokens t, added to
+// what C holds when Add is not zero. Strides are in bytes. The assembly knows the fields by their offsets.
+type Tile struct {
+	W       [MaxPanels]unsafe.Pointer
+	X       unsafe.Pointer // f32 rows; bf16 for Dot; activation blocks for Q8
+	XStride int
+	C       unsafe.Pointer // f32
+	CStride int
+	K       int // values per row: even for Dot, a multiple of 32 for Q8
+	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
+	Add     int
+}
+
+// Tiles are the kernels of one kind by geometry: Run[tokens][panels], nil where there is none. Run[t][1] is there for
+// every t up to Tokens.
+type Tiles struct {
+	Tokens int // most tokens of one tile; 0: the level lacks this kind
+	Run    [MaxTokens + 1][MaxPanels + 1]func(*Tile)
+}
+
+// Kernels are the kernels of one level. F32, F16 and BF16 multiply panels of that element, whose k advances by KStride,
+// with f32 activations; Dot multiplies bf16 panels whose k advances in pairs with bf16 activations (AVX512BF16 only); Q8
+// multiplies blocks of 8-bit integers.
+type Kernels struct {
+	Level               Level
+	F32, F16, BF16, Dot Tiles
+	Q8                  Tiles
+}
+
+// Matrix is a run of equally spaced panels and the activations that they meet.
+type Matrix struct {
+	W           unsafe.Pointer // of panel 0
+	PanelStride int            // bytes from panel to panel
+	Rows        int            // weight rows; the last panel may be partial
+	K, KStride  int
+	X           unsafe.Pointer
+	XStride     int
+	C           unsafe.Pointer // f32; row t at C + t·CStride, weight row r at 4·r in it
+	CStride     int
+}
+
+// Scratch is what one thread needs to call kernels without allocating.
+type Scratch struct {
+	tile Tile
+	edge [MaxTokens * PanelRows]float32
+}
+
+// Multiply computes the rows of panels [p0, p1) for tokens [t0, t1). Panels advance in groups of MaxPanels, so that a
+// group stays in the cache while all tokens pass over it.
+func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
+	if full := m.Rows / PanelRows; p1 > full && p0 < p1 {
+		k.edge(s, m, full, t0, t1)
+		p1 = full
+	}
+	t := &s.tile
+	t.XStride, t.CStride, t.K, t.KStride, t.Add = m.XStride, m.CStride, m.K, m.KStride, 0
+	for g := p0; g < p1; g += MaxPanels {
+		end := min(g+MaxPanels, p1)
+		for tok := t0; tok < t1; {
+			n := min(k.Tokens, t1-tok)
+			t.X = unsafe.Add(m.X, tok*m.XStride)
+			for p := g; p < end; {
+				run, np := k.best(n, end-p)
+				for i := range np {
+					t.W[i] = unsafe.Add(m.W, (p+i)*m.PanelStride)
+				}
+				t.C = unsafe.Add(m.C, tok*m.CStride+p*PanelRows*4)
+				run(t)
+				p += np
+			}
+			tok += n
+		}
+	}
+}
+
+// best is the widest kernel for n tokens that takes at most p panels.
+func (k *Tiles) best(n, p int) (func(*Tile), int) {
+	for p = min(p, MaxPanels); p > 1; p-- {
+		if f := k.Run[n][p]; f != nil {
+			return f, p
+		}
+	}
+	return k.Run[n][1], 1
+}
+
+// edge computes the last, partial panel through a buffer, since kernels write 16 values.
+func (k *Tiles) edge(s *Scratch, m *Matrix, p, t0, t1 int) {
+	rows := m.Rows - p*PanelRows
+	t := &s.tile
+	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride}
+	t.W[0], t.C = unsafe.Add(m.W, p*m.PanelStride), unsafe.Pointer(&s.edge)
+	for tok := t0; tok < t1; {
+		n := min(k.Tokens, t1-tok)
+		t.X = unsafe.Add(m.X, tok*m.XStride)
+		k.Run[n][1](t)
+		for i := range n {
+			c := unsafe.Slice((*float32)(unsafe.Add(m.C, (tok+i)*m.CStride+p*PanelRows*4)), rows)
+			copy(c, s.edge[i*PanelRows:])
+		}
+		tok += n
+	}
+}
+
+// Call runs one tile that the caller has filled: panels × tokens in pieces that kernels exist for. W and C advance by
+// panel, so t.W is given as a slice.
+func (k *Tiles) Call(s *Scratch, t Tile, w []unsafe.Pointer, tokens int) {
+	x, c := t.X, t.C
+	for tok := 0; tok < tokens; {
+		n := min(k.Tokens, tokens-tok)
+		for p := 0; p < len(w); {
+			run, np := k.best(n, len(w)-p)
+			s.tile = t
+			copy(s.tile.W[:], w[p:p+np])
+			s.tile.X = unsafe.Add(x, tok*t.XStride)
+			s.tile.C = unsafe.Add(c, tok*t.CStride+p*PanelRows*4)
+			run(&s.tile)
+			p += np
+		}
+		tok += n
+	}
+}
