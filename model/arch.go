@@ -14,8 +14,6 @@ type Arch interface {
 	Forward(g *tensor.Graph, w Weights, s Shard, l tensor.ForwardLimits)
 	// Head builds the graph from kept hidden rows to sampled tokens, and returns the result to read back.
 	Head(g *tensor.Graph, w Weights, s Shard, rows int) tensor.Value
-	// GGUFName translates the name of a tensor to the one that GGUF files use.
-	GGUFName(name string) string
 }
 
 // Shard is the part of a model that one device holds, and the states it has there.

@@ -96,7 +96,7 @@ func (in *Instance) upload(ctx context.Context, w Weights, from Checkpoint, o Op
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			src, err := sourceOf(from, in.config, role, spec)
+			src, err := SourceOf(from, in.config, role, spec)
 			if err != nil {
 				return err
 			}

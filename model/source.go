@@ -100,8 +100,8 @@ func f32Bytes(v []float32) []byte {
 	return b
 }
 
-// sourceOf finds how a weight is read.
-func sourceOf(c Checkpoint, cfg Config, role string, spec tensor.WeightSpec) (tensor.Source, error) {
+// SourceOf finds how a weight of a role is read from a checkpoint.
+func SourceOf(c Checkpoint, cfg Config, role string, spec tensor.WeightSpec) (tensor.Source, error) {
 	if role == RopeRole {
 		return newRopeSource(cfg), nil
 	}

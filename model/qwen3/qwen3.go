@@ -6,7 +6,6 @@ package qwen3
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/ullm/ullm/model"
 	"github.com/ullm/ullm/tensor"
@@ -116,33 +115,16 @@ func (Arch) Forward(g *tensor.Graph, w model.Weights, s model.Shard, limits tens
 }
 
 // Head multiplies kept rows by the head's matrix and samples.
-func (Arch) Head(g *tensor.Graph, w model.Weights, s model.Shard, rows int) tensor.Value {
+func (a Arch) Head(g *tensor.Graph, w model.Weights, s model.Shard, rows int) tensor.Value {
+	in := g.HeadInput(rows)
+	return g.Sample(a.Logits(g, w, s, in), in, g.State(s.SlotsSpec()))
+}
+
+// Logits is Head without its sampling.
+func (Arch) Logits(g *tensor.Graph, w model.Weights, s model.Shard, in tensor.Value) tensor.Value {
 	matrix := head
 	if s.Config.TieEmbeddings {
 		matrix = embed
 	}
-	in := g.HeadInput(rows)
-	x := g.TakeRows(g.State(s.HiddenSpec()), in)
-	return g.Sample(g.Linear(x, 0, w.In(g, matrix)...), in, g.State(s.SlotsSpec()))
+	return g.Linear(g.TakeRows(g.State(s.HiddenSpec()), in), 0, w.In(g, matrix)...)
 }
-
-var ggufNames = strings.NewReplacer(
-	"model.embed_tokens.", "token_embd.",
-	"model.norm.", "output_norm.",
-	"lm_head.", "output.",
-	"model.layers.", "blk.",
-	"self_attn.q_proj.", "attn_q.",
-	"self_attn.k_proj.", "attn_k.",
-	"self_attn.v_proj.", "attn_v.",
-	"self_attn.o_proj.", "attn_output.",
-	"self_attn.q_norm.", "attn_q_norm.",
-	"self_attn.k_norm.", "attn_k_norm.",
-	"input_layernorm.", "attn_norm.",
-	"post_attention_layernorm.", "ffn_norm.",
-	"mlp.gate_proj.", "ffn_gate.",
-	"mlp.up_proj.", "ffn_up.",
-	"mlp.down_proj.", "ffn_down.",
-)
-
-// GGUFName translates "model.layers.0.self_attn.q_proj.weight" to "blk.0.attn_q.weight".
-func (Arch) GGUFName(name string) string { return ggufNames.Replace(name) }
