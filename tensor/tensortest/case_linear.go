@@ -1,0 +1,104 @@
+package tensortest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/ullm/ullm/tensor"
+)
+
+// linearCases are Linear and LinearSwiGLU in every format.
+func linearCases(i tensor.Info) []*opCase {
+	var list []*opCase
+	for _, f := range i.Formats {
+		// Inner sizes: one block, odd numbers of blocks, more than any tile. Outer sizes: one row, around tile borders.
+		inner := []int{f.Block(), 3 * f.Block(), 1280 + f.Block()}
+		if f.Block() == 1 {
+			inner = []int{1, 7, 31, 33, 64, 100, 257, 1000, 1536}
+		}
+		for k, cols := range inner {
+			for n, rows := range []int{1, 3, 8, 17, 33, 64, 100} {
+				tokens := []int{1, 2, 5, 8, 17, 33, 65}[(k+n)%7]
+				list = append(list, linearCase(f, cols, tokens, tokens+n%3, false, rows))
+			}
+			list = append(list, swigluCase(f, cols, 5, 8, 24), swigluCase(f, cols, 1, 1, 7), swigluCase(f, cols, 33, 64, 65))
+		}
+		list = append(list,
+			linearCase(f, 2*f.Block(), 0, 4, false, 16), // no live row at all
+			linearCase(f, 2*f.Block(), 3, 4, true, 16),
+			linearCase(f, 256, 65, 65, true, 48, 16, 16)) // parts with a bias
+	}
+	return list
+}
+
+// linearCase multiplies tokens rows, of which a block with room for capacity holds the rest as NaN.
+func linearCase(f tensor.Format, cols, tokens, capacity int, bias bool, rows ...int) *opCase {
+	seed := uint64(cols*1000 + tokens)
+	w := RandomSource(read(Spec("w", f, cols, rows...), tensor.OpLinear), seed)
+	c := &opCase{name: fmt.Sprintf("Linear/%s/%dx%d/%dof%d", f, w.Spec.Rows(), cols, tokens, capacity), op: tensor.OpLinear, format: f}
+	c.setup.Weights = []*Source{w}
+	g := tensor.NewGraph(c.name)
+	c.graph = g
+	x := Normal(tokens*cols, 1, seed+1)
+	c.in = *new(block).ints(int32(tokens)).floats(x...).nan((capacity - tokens) * cols)
+	var b tensor.Value
+	var shift []float32
+	if bias {
+		c.name += "/bias"
+		v := RandomSource(read(Spec("bias", tensor.F32, w.Spec.Rows(), 1), tensor.OpLinear), seed+2)
+		c.setup.Weights = append(c.setup.Weights, v)
+		b, shift = g.Weight(v.Spec), v.Values()
+	}
+	y := g.Linear(g.Input(4, tensor.F32, tensor.Rows{Cap: capacity, Count: 0}, cols), b, g.Weight(w.Spec))
+	_, scale := products(x, w.Values(), cols, shift)
+	c.checks = []check{{name: "y", at: g.Output(y), n: len(scale), scale: scale}}
+	c.macs = int64(tokens) * int64(cols) * int64(w.Spec.Rows())
+	return c
+}
+
+// swigluCase is LinearSwiGLU.
+func swigluCase(f tensor.Format, cols, tokens, capacity, ffn int) *opCase {
+	seed := uint64(cols*1001 + tokens)
+	w := RandomSource(read(Spec("w", f, cols, ffn, ffn), tensor.OpLinearSwiGLU), seed)
+	c := &opCase{name: fmt.Sprintf("LinearSwiGLU/%s/%dx%d/%dof%d", f, ffn, cols, tokens, capacity), op: tensor.OpLinearSwiGLU, format: f}
+	c.setup.Weights = []*Source{w}
+	g := tensor.NewGraph(c.name)
+	c.graph = g
+	x := Normal(tokens*cols, 2, seed+1)
+	c.in = *new(block).ints(int32(tokens)).floats(x...).nan((capacity - tokens) * cols)
+	y := g.LinearSwiGLU(g.Input(4, tensor.F32, tensor.Rows{Cap: capacity, Count: 0}, cols), g.Weight(w.Spec))
+	sums, scales := products(x, w.Values(), cols, nil)
+	var scale []float64
+	for t := range tokens {
+		row, of := sums[t*2*ffn:], scales[t*2*ffn:]
+		for o := range ffn {
+			gate, up := row[o], row[ffn+o]
+			// Both factors' errors, through the product; the slope of silu is at most 1.1.
+			scale = append(scale, 1.1*of[o]*math.Abs(up)+math.Abs(gate/(1+math.Exp(-gate)))*of[ffn+o])
+		}
+	}
+	c.checks = []check{{name: "y", at: g.Output(y), n: len(scale), scale: scale}}
+	c.macs = int64(tokens) * int64(cols) * int64(w.Spec.Rows())
+	return c
+}
+
+// products are the sums x·w and the root of the sums of squares of their terms, for each row of x and each of w.
+func products(x, w []float32, cols int, bias []float32) (sums, scales []float64) {
+	for t := 0; t < len(x); t += cols {
+		for o := 0; o < len(w); o += cols {
+			sum, squares := 0.0, 0.0
+			for k := range cols {
+				p := float64(x[t+k]) * float64(w[o+k])
+				sum += p
+				squares += p * p
+			}
+			if bias != nil {
+				b := float64(bias[o/cols])
+				sum += b
+				squares += b * b
+			}
+			sums, scales = append(sums, sum), append(scales, math.Sqrt(squares))
+		}
+	}
+	return sums, scales
+}

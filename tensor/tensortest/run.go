@@ -1,0 +1,102 @@
+// Package tensortest is the conformance suite that every backend must pass. It compares a backend's results with those of
+// backends/ref, operation by operation in awkward shapes, and as whole small models; it proves that a row's result does
+// not depend on its batch, and that every path gives its memory back.
+//
+//	func TestConformance(t *testing.T) {
+//		tensortest.Run(t, func(t testing.TB, fault tensortest.Fault) tensor.Device {
+//			d, err := cpu.Open(cpu.Options{Fault: fault})
+//			if err != nil {
+//				t.Fatal(err)
+//			}
+//			return d
+//		}, tensortest.Config{})
+//	}
+package tensortest
+
+import (
+	"testing"
+
+	"github.com/ullm/ullm/backends/ref"
+	"github.com/ullm/ullm/tensor"
+)
+
+// Open opens the device under test, and ends the test when it cannot. The suite closes it. A fault that is not nil goes
+// into the backend's options.
+type Open func(t testing.TB, fault Fault) tensor.Device
+
+// Config is what a backend claims beyond the ordinary.
+type Config struct {
+	// Tolerances come before the suite's own table (see tolerance.go): looser with a reason, or tighter.
+	Tolerances []Tolerance
+	// Exceptions list where a row's result may depend on the rows beside it. An entry that nothing needs fails.
+	Exceptions []Exception
+	// Missing lists operations that the backend does not have. An entry that is supported after all fails.
+	Missing []Missing
+	// Guards, where the backend can put guard bands around its buffers, checks them; it is called after every case.
+	Guards func(tensor.Device) error
+}
+
+// Missing is an operation in a format that a backend refuses with tensor.ErrUnsupported.
+type Missing struct {
+	Op     tensor.Op
+	Format tensor.Format // of the weight or the cache; NoFormat: every format
+	Reason string
+}
+
+// Run runs the whole suite.
+func Run(t *testing.T, open Open, c Config) {
+	s := &suite{open: open, config: c, used: map[string]bool{}}
+	t.Run("ops", s.ops)
+}
+
+// suite is one run of the suite.
+type suite struct {
+	open   Open
+	config Config
+	used   map[string]bool // exceptions and missing entries that were needed
+}
+
+// pair opens the device under test and the reference beside it.
+func (s *suite) pair(t testing.TB) (dut, oracle tensor.Device) {
+	dut = s.open(t, nil)
+	oracle, err := ref.Open(ref.Options{Poison: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, d := range []tensor.Device{dut, oracle} {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			if n := d.Stats().Total(); n != (tensor.Count{}) {
+				t.Errorf("%s: closed and still holds %s", d.Info().Backend, d.Stats())
+			}
+		}
+	})
+	return dut, oracle
+}
+
+// ops compares every operation with the reference.
+func (s *suite) ops(t *testing.T) {
+	dut, oracle := s.pair(t)
+	for _, c := range cases(dut.Info()) {
+		t.Run(c.name, func(t *testing.T) { s.compare(t, dut, oracle, c) })
+	}
+}
+
+// cases are all cases of single operations that a device's formats allow.
+func cases(i tensor.Info) []*opCase {
+	var list []*opCase
+	list = append(list, linearCases(i)...)
+	return list
+}
+
+// Exception is a place where a row's result depends on the rows beside it, with the reason why that is accepted.
+type Exception struct {
+	Device string // Info.Name
+	Op     tensor.Op
+	Format tensor.Format
+	Rows   int     // numbers of rows from which on it differs from one row by itself
+	Error  float64 // the largest difference, relative to the terms
+	Reason string
+}
