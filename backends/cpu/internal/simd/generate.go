@@ -2,6 +2,7 @@ package simd
 
 //go:generate sh -c "cd gen && go run . rows512 -out ../rows512_amd64.s -pkg simd"
 //go:generate sh -c "cd gen && go run . rows256 -out ../rows256_amd64.s -pkg simd"
+//go:generate sh -c "cd gen && go run . pairs -out ../pairs_amd64.s -pkg simd"
 //go:generate sh -c "cd gen && go run . dot -out ../dot_amd64.s -pkg simd"
 //go:generate sh -c "cd gen && go run . elem -out ../elem_amd64.s -stubs ../elem_amd64.go -pkg simd"
 //go:generate sh -c "cd gen && go run . tables ../tiles_amd64.go"

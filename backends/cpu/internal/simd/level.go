@@ -36,12 +36,6 @@ func ParseLevel(name string) (Level, error) {
 	return 0, fmt.Errorf("simd: unknown level %q; use one of %s", name, strings.Join(levelNames, ", "))
 }
 
-// Best is the highest level that this machine runs.
-func Best() Level {
-	ls := Levels()
-	return ls[len(ls)-1]
-}
-
 // For returns the kernels of a level; it fails where the machine lacks the instructions.
 func For(l Level) (*Kernels, error) {
 	for _, have := range Levels() {

@@ -19,7 +19,7 @@ type Tile struct {
 	XStride int
 	C       unsafe.Pointer // f32
 	CStride int
-	K       int // values per row: even for Dot, a multiple of 32 for Q8
+	K       int // values per row: even for Pairs and Dot, a multiple of 32 for Q8
 	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
 	Add     int
 }
@@ -32,12 +32,13 @@ type Tiles struct {
 }
 
 // Kernels are the kernels of one level. F32, F16 and BF16 multiply panels of that element, whose k advances by KStride,
-// with f32 activations; Dot multiplies bf16 panels whose k advances in pairs with bf16 activations (AVX512BF16 only); Q8
-// multiplies blocks of 8-bit integers.
+// with f32 activations. Pairs multiplies bf16 panels whose k advances in pairs with f32 activations, to the same bits as
+// BF16; Dot multiplies them with bf16 activations (AVX512BF16 only). Q8 multiplies blocks of 8-bit integers.
 type Kernels struct {
-	Level               Level
-	F32, F16, BF16, Dot Tiles
-	Q8                  Tiles
+	Level          Level
+	F32, F16, BF16 Tiles
+	Pairs, Dot     Tiles
+	Q8             Tiles
 }
 
 // Matrix is a run of equally spaced panels and the activations that they meet.

@@ -11,7 +11,7 @@ func portable() *Kernels {
 		t.Run[1][1] = f
 		return t
 	}
-	return &Kernels{Level: Portable, F32: one(rowsF32), F16: one(rowsF16), BF16: one(rowsBF16), Q8: one(dotQ8)}
+	return &Kernels{Level: Portable, F32: one(rowsF32), F16: one(rowsF16), BF16: one(rowsBF16), Pairs: one(pairs), Q8: one(dotQ8)}
 }
 
 func (t *Tile) c() *[PanelRows]float32 {
@@ -48,6 +48,16 @@ func rowsBF16(t *Tile) {
 		w := (*[PanelRows]uint16)(unsafe.Add(t.W[0], k*t.KStride))
 		for j := range c {
 			c[j] += float32(BF16(w[j]) * v)
+		}
+	}
+}
+
+func pairs(t *Tile) {
+	c, x := t.c(), unsafe.Slice((*float32)(t.X), t.K)
+	for k, v := range x {
+		w := (*[2 * PanelRows]uint16)(unsafe.Add(t.W[0], k/2*4*PanelRows))
+		for j := range c {
+			c[j] += float32(BF16(w[2*j+k%2]) * v)
 		}
 	}
 }

@@ -129,6 +129,18 @@ var kinds = []kind{
 	{"f32", func(k *Kernels) *Tiles { return &k.F32 }, 1, element(4, math.Float32bits, math.Float32frombits)},
 	{"f16", func(k *Kernels) *Tiles { return &k.F16 }, 1, element(2, func(v float32) uint32 { return uint32(ToF16(v)) }, func(v uint32) float32 { return F16(uint16(v)) })},
 	{"bf16", func(k *Kernels) *Tiles { return &k.BF16 }, 1, element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })},
+	{"pairs", func(k *Kernels) *Tiles { return &k.Pairs }, 1, func(r *rand.Rand, rows, tokens, k int) operands {
+		o := element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })(r, rows, tokens, k)
+		o.k = (k + 1) &^ 1
+		panels(&o, 2*PanelRows*o.k, func(dst []byte, rows [][]byte) { PackPairs(dst, rows, k) })
+		if o.k != k {
+			for i := range o.x {
+				o.x[i] = append(o.x[i], 0)
+			}
+			o.acts, o.xStride = f32Rows(o.x)
+		}
+		return o
+	}},
 	{"dot", func(k *Kernels) *Tiles { return &k.Dot }, 1, func(r *rand.Rand, rows, tokens, k int) operands {
 		o := element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })(r, rows, tokens, k)
 		o.k = (k + 1) &^ 1
@@ -322,7 +334,7 @@ func TestLevelsAgree(t *testing.T) {
 // TestAdd checks tiles that add to C, cut along k, against the whole product: not one bit may differ.
 func TestAdd(t *testing.T) {
 	eachLevel(t, func(t *testing.T, ks *Kernels) {
-		for _, kind := range kinds[:4] {
+		for _, kind := range kinds[:5] {
 			tiles := kind.tiles(ks)
 			if tiles.Tokens == 0 {
 				continue

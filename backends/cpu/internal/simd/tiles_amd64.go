@@ -328,6 +328,78 @@ func dotQ8AVX2P1T3(t *Tile)
 //go:noescape
 func dotQ8AVX2P1T4(t *Tile)
 
+//go:noescape
+func pairs512P4T1(t *Tile)
+
+//go:noescape
+func pairs512P1T1(t *Tile)
+
+//go:noescape
+func pairs512P4T2(t *Tile)
+
+//go:noescape
+func pairs512P1T2(t *Tile)
+
+//go:noescape
+func pairs512P4T3(t *Tile)
+
+//go:noescape
+func pairs512P1T3(t *Tile)
+
+//go:noescape
+func pairs512P4T4(t *Tile)
+
+//go:noescape
+func pairs512P1T4(t *Tile)
+
+//go:noescape
+func pairs512P2T5(t *Tile)
+
+//go:noescape
+func pairs512P1T5(t *Tile)
+
+//go:noescape
+func pairs512P2T6(t *Tile)
+
+//go:noescape
+func pairs512P1T6(t *Tile)
+
+//go:noescape
+func pairs512P2T7(t *Tile)
+
+//go:noescape
+func pairs512P1T7(t *Tile)
+
+//go:noescape
+func pairs512P2T8(t *Tile)
+
+//go:noescape
+func pairs512P1T8(t *Tile)
+
+//go:noescape
+func pairs256P4T1(t *Tile)
+
+//go:noescape
+func pairs256P1T1(t *Tile)
+
+//go:noescape
+func pairs256P2T2(t *Tile)
+
+//go:noescape
+func pairs256P1T2(t *Tile)
+
+//go:noescape
+func pairs256P1T3(t *Tile)
+
+//go:noescape
+func pairs256P1T4(t *Tile)
+
+//go:noescape
+func pairs256P1T5(t *Tile)
+
+//go:noescape
+func pairs256P1T6(t *Tile)
+
 var rows512F32Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: rows512F32P1T1, 4: rows512F32P4T1},
 	2: {1: rows512F32P1T2, 4: rows512F32P4T2},
@@ -415,4 +487,24 @@ var dotQ8AVX2Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: dotQ8AVX2P1T2},
 	3: {1: dotQ8AVX2P1T3},
 	4: {1: dotQ8AVX2P1T4},
+}}
+
+var pairs512Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: pairs512P1T1, 4: pairs512P4T1},
+	2: {1: pairs512P1T2, 4: pairs512P4T2},
+	3: {1: pairs512P1T3, 4: pairs512P4T3},
+	4: {1: pairs512P1T4, 4: pairs512P4T4},
+	5: {1: pairs512P1T5, 2: pairs512P2T5},
+	6: {1: pairs512P1T6, 2: pairs512P2T6},
+	7: {1: pairs512P1T7, 2: pairs512P2T7},
+	8: {1: pairs512P1T8, 2: pairs512P2T8},
+}}
+
+var pairs256Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: pairs256P1T1, 4: pairs256P4T1},
+	2: {1: pairs256P1T2, 2: pairs256P2T2},
+	3: {1: pairs256P1T3},
+	4: {1: pairs256P1T4},
+	5: {1: pairs256P1T5},
+	6: {1: pairs256P1T6},
 }}

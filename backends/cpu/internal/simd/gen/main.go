@@ -26,7 +26,7 @@ var (
 var kinds = []tiles{
 	{"rows512F32", wide}, {"rows512F16", wide}, {"rows512BF16", wide},
 	{"rows256F32", half}, {"rows256F16", half}, {"rows256BF16", half},
-	{"dotBF16", wide}, {"dotQ8VNNI", wide}, {"dotQ8AVX2", bytes},
+	{"dotBF16", wide}, {"dotQ8VNNI", wide}, {"dotQ8AVX2", bytes}, {"pairs512", wide}, {"pairs256", half},
 }
 
 func (k tiles) each(f func(panels, tokens int)) {
@@ -39,7 +39,7 @@ func (k tiles) each(f func(panels, tokens int)) {
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: gen rows512|rows256|dot|elem -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
+		log.Fatal("usage: gen rows512|rows256|pairs|dot|elem -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
 	}
 	what, rest := os.Args[1], os.Args[2:]
 	os.Args = append(os.Args[:1], rest...) // avo reads the rest
@@ -70,6 +70,10 @@ func main() {
 		kinds[6].each(dotBF16)
 		kinds[7].each(dotQ8VNNI)
 		kinds[8].each(func(_, t int) { dotQ8AVX2(t, ones, flip) })
+	case "pairs":
+		upper := vector8("pairsUpper", 0xffff0000)
+		kinds[9].each(func(p, t int) { pairs512(p, t, upper) })
+		kinds[10].each(func(p, t int) { pairs256(p, t, upper) })
 	case "elem":
 		elementwise()
 	default:
