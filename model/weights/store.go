@@ -1,10 +1,12 @@
 package weights
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -115,6 +117,7 @@ type entry struct {
 	path   string // for messages
 	source source
 	offset int64 // in the source
+	size   int64 // in bytes
 }
 
 func (s *store) Tensors() []Info {
@@ -193,36 +196,32 @@ func (s *store) add(source source, entries []entry) error {
 	return nil
 }
 
-// sortByOffset puts entries in file order.
+// sortByOffset puts entries in file order, an empty tensor before one that begins at the same byte.
 func sortByOffset(entries []entry) {
 	slices.SortStableFunc(entries, func(a, b entry) int {
-		if a.offset != b.offset {
-			if a.offset < b.offset {
-				return -1
-			}
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.size, b.size))
 	})
 }
 
-// product multiplies the dimensions of a shape; ok is false if one is negative or the product exceeds limit, which
-// a file's size bounds.
-func product(shape []int, limit int64) (n int64, ok bool) {
+// product multiplies the dimensions of a shape. ok is false if one is negative or the product of those that are not 0
+// is so large that a size in bytes might overflow an int.
+func product(shape []int) (n int, ok bool) {
 	n = 1
+	empty := false
 	for _, d := range shape {
-		if d < 0 {
+		switch {
+		case d < 0:
 			return 0, false
-		}
-		if d == 0 {
-			return 0, true
+		case d == 0:
+			empty = true
+		case n > math.MaxInt/8/d:
+			return 0, false
+		default:
+			n *= d
 		}
 	}
-	for _, d := range shape {
-		if n > limit/int64(d) {
-			return 0, false
-		}
-		n *= int64(d)
+	if empty {
+		n = 0
 	}
 	return n, true
 }

@@ -26,8 +26,8 @@ func TypeFor(f tensor.Format, name string, layer, layers int, tied bool) tensor.
 	if !f.Quantized() {
 		return f
 	}
-	kind := strings.TrimSuffix(name[strings.LastIndex("."+strings.TrimSuffix(name, ".weight"), "."):], ".weight")
-	switch kind {
+	stem := strings.TrimSuffix(name, ".weight")
+	switch kind := stem[strings.LastIndexByte(stem, '.')+1:]; kind {
 	case "token_embd", "output":
 		if kind == "output" || tied {
 			if f == tensor.Q8_0 {
