@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -19,16 +20,72 @@ type opCase struct {
 	setup  Setup
 	in     []byte
 	checks []check
-	macs   int64 // multiplications and additions, for timings
+	macs   int64 // products that are added, for timings
 }
 
-// check is a piece of the outputs, or of a state, to compare.
+// check is a piece of the outputs, or of a state, to compare: as f32 values when scale or size is set, else bit for bit.
 type check struct {
-	name  string
-	state string // compare this state, bit for bit unless kv is set
-	kv    func(export []byte) []float32
-	at, n int       // else n 4-byte values of the output block, from byte at
-	scale []float64 // of f32 values; nil: the values are i32 and must be equal
+	name   string
+	at, n  int                       // n 4-byte values of the output block, from byte at
+	state  string                    // instead: a state, as it is exported
+	view   func([]byte) []float32    // the state's values
+	bits   func([]byte) []byte       // the part of the state that must be equal
+	scale  []float64                 // of each value, see Tolerance
+	size   func([]float32) []float64 // instead: the scale that follows from the wanted values
+	format tensor.Format             // whose tolerance holds, where it is not the case's
+}
+
+// ownSize is the scale of values that are one product: their own size.
+func ownSize(want []float32) []float64 { return groupSize(1, 1)(want) }
+
+// pairSize is the scale of rotated heads: the length of the vector that was turned.
+func pairSize(dim int) func([]float32) []float64 { return groupSize(dim, dim/2) }
+
+// groupSize is the root of the sum of squares over those values of each run of n that stand step apart.
+func groupSize(n, step int) func([]float32) []float64 {
+	return func(want []float32) []float64 {
+		scale := make([]float64, len(want))
+		for i := range want {
+			for j := i/n*n + i%step; j < (i/n+1)*n; j += step {
+				scale[i] += float64(want[j]) * float64(want[j])
+			}
+			scale[i] = math.Sqrt(scale[i])
+		}
+		return scale
+	}
+}
+
+func (k *check) run(have, want []byte, t Tolerance) error {
+	if k.state == "" {
+		have, want = have[k.at:][:4*k.n], want[k.at:][:4*k.n]
+	}
+	view := k.view
+	switch {
+	case k.bits != nil:
+		return equal(k.bits(have), k.bits(want))
+	case k.scale == nil && k.size == nil:
+		return equal(have, want)
+	case view == nil:
+		view = floatsOf
+	}
+	h, w, scale := view(have), view(want), k.scale
+	if k.size != nil {
+		scale = k.size(w)
+	}
+	return t.within(h, w, scale)
+}
+
+func equal(have, want []byte) error {
+	for i := range want {
+		if i >= len(have) || have[i] != want[i] {
+			w := i &^ 3
+			return fmt.Errorf("word %d: have bytes % x, want % x", w/4, have[min(w, len(have)):min(w+4, len(have))], want[w:min(w+4, len(want))])
+		}
+	}
+	if len(have) != len(want) {
+		return fmt.Errorf("have %d bytes, want %d", len(have), len(want))
+	}
+	return nil
 }
 
 // compare runs a case on both devices.
@@ -37,7 +94,10 @@ func (s *suite) compare(t *testing.T, dut, oracle tensor.Device, c *opCase) {
 	if err := c.graph.Err(); err != nil {
 		t.Fatal(err)
 	}
-	want, wantStates := execute(t, oracle, c)
+	want, wantStates, err := c.execute(oracle)
+	if err != nil {
+		t.Fatalf("reference: %v", err)
+	}
 	have, haveStates, err := c.execute(dut)
 	if s.missing(t, c, err) {
 		return
@@ -45,39 +105,33 @@ func (s *suite) compare(t *testing.T, dut, oracle tensor.Device, c *opCase) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tolerance := s.tolerance(c.op, c.format)
 	for _, k := range c.checks {
-		var err error
-		switch h, w := haveStates[k.state], wantStates[k.state]; {
-		case k.state != "" && k.kv != nil:
-			err = tolerance.within(k.kv(h), k.kv(w), k.scale)
-		case k.state != "":
-			err = equal(h, w)
-		case k.scale == nil:
-			err = equal(have[k.at:][:4*k.n], want[k.at:][:4*k.n])
-		default:
-			err = tolerance.within(floatsOf(have[k.at:][:4*k.n]), floatsOf(want[k.at:][:4*k.n]), k.scale)
+		h, w := have, want
+		if k.state != "" {
+			h, w = haveStates[k.state], wantStates[k.state]
 		}
-		if err != nil {
+		f := c.format
+		if k.format != tensor.NoFormat {
+			f = k.format
+		}
+		if err := k.run(h, w, s.tolerance(c.op, f)); err != nil {
 			t.Errorf("%s: %v", k.name, err)
 		}
 	}
-	if s.config.Guards != nil {
-		if err := s.config.Guards(dut); err != nil {
-			t.Errorf("guard bands: %v", err)
-		}
+	s.guards(t, dut)
+}
+
+func (s *suite) guards(t *testing.T, dut tensor.Device) {
+	t.Helper()
+	if s.config.Guards == nil {
+		return
+	}
+	if err := s.config.Guards(dut); err != nil {
+		t.Errorf("guard bands: %v", err)
 	}
 }
 
-func execute(t *testing.T, d tensor.Device, c *opCase) ([]byte, map[string][]byte) {
-	out, states, err := c.execute(d)
-	if err != nil {
-		t.Fatalf("reference: %v", err)
-	}
-	return out, states
-}
-
-// execute runs the case on a device whose scratch memory is NaN.
+// execute runs the case on a device whose scratch memory is NaN, and exports the states that are to be checked.
 func (c *opCase) execute(d tensor.Device) (out []byte, states map[string][]byte, err error) {
 	r, err := NewRig(d, c.setup, true, c.graph)
 	if err != nil {
@@ -100,35 +154,39 @@ func (c *opCase) execute(d tensor.Device) (out []byte, states map[string][]byte,
 
 // missing tells whether the backend lists this case as missing, and checks that it says so properly.
 func (s *suite) missing(t *testing.T, c *opCase, err error) bool {
-	for _, m := range s.config.Missing {
+	for i, m := range s.config.Missing {
 		if m.Op != c.op || m.Format != tensor.NoFormat && m.Format != c.format {
 			continue
 		}
-		s.used["missing "+m.Op.String()+" "+m.Format.String()] = true
-		switch {
-		case !errors.Is(err, tensor.ErrUnsupported):
+		s.missed[i] = true
+		if !errors.Is(err, tensor.ErrUnsupported) {
 			t.Errorf("%s in %s is listed as missing; have error %v", c.op, c.format, err)
-		case !strings.Contains(err.Error(), c.op.String()) || c.format != tensor.NoFormat && !strings.Contains(err.Error(), c.format.String()):
-			t.Errorf("the error should name %s and %s: %v", c.op, c.format, err)
+			return true
+		}
+		names(t, err, c.op.String())
+		if c.format != tensor.NoFormat {
+			names(t, err, c.format.String())
 		}
 		return true
 	}
 	return false
 }
 
-func equal(have, want []byte) error {
-	if bytes.Equal(have, want) {
-		return nil
-	}
-	for i := range want {
-		if i >= len(have) || have[i] != want[i] {
-			w := i &^ 3
-			return errorAt(w, have[w:min(w+4, len(have))], want[w:min(w+4, len(want))])
+// names checks that an error's text mentions what it is about.
+func names(t *testing.T, err error, what ...string) {
+	t.Helper()
+	for _, w := range what {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("the error should name %s: %v", w, err)
 		}
 	}
-	return errors.New("too long")
 }
 
-func errorAt(at int, have, want []byte) error {
-	return fmt.Errorf("byte %d: have % x, want % x", at, have, want)
+// words is the bytes of a block with its first words replaced.
+func words(b []byte, first ...int32) []byte {
+	c := bytes.Clone(b)
+	for i, v := range first {
+		setWord(c, i, v)
+	}
+	return c
 }

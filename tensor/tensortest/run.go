@@ -45,15 +45,20 @@ type Missing struct {
 
 // Run runs the whole suite.
 func Run(t *testing.T, open Open, c Config) {
-	s := &suite{open: open, config: c, used: map[string]bool{}}
+	s := &suite{open: open, config: c, missed: map[int]bool{}}
 	t.Run("ops", s.ops)
+	for i, m := range c.Missing {
+		if !s.missed[i] {
+			t.Errorf("Config.Missing: no case needs %s in %s", m.Op, m.Format)
+		}
+	}
 }
 
 // suite is one run of the suite.
 type suite struct {
 	open   Open
 	config Config
-	used   map[string]bool // exceptions and missing entries that were needed
+	missed map[int]bool // entries of Config.Missing that were met
 }
 
 // pair opens the device under test and the reference beside it.
@@ -87,7 +92,10 @@ func (s *suite) ops(t *testing.T) {
 // cases are all cases of single operations that a device's formats allow.
 func cases(i tensor.Info) []*opCase {
 	var list []*opCase
-	list = append(list, linearCases(i)...)
+	for _, f := range []func(tensor.Info) []*opCase{embedCases, normCases, linearCases, ropeCases, attentionCases,
+		swigluCases, keepCases, takeCases} {
+		list = append(list, f(i)...)
+	}
 	return list
 }
 

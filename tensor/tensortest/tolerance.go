@@ -30,7 +30,20 @@ func tolerances() []Tolerance {
 		bf16 = 2.5e-3  // an operand rounded to 8 bits: uniform in ±2⁻⁹, so 2⁻⁹/√3 = 1.1e-3
 		int8 = 1.25e-2 // an operand rounded to max|x|/127 in blocks of 32 to 256: 2.2 to 3σ/254/√3 = 5e-3 to 7e-3
 	)
-	var table []Tolerance
+	table := []Tolerance{
+		{tensor.OpAddRMSNorm, tensor.NoFormat, f32, 20 * f32, "f32 products and sums"},
+		{tensor.OpKeepRows, tensor.NoFormat, f32, 20 * f32, "f32 products and sums"},
+		{tensor.OpSwiGLU, tensor.NoFormat, f32, 20 * f32, "f32 with an exponential of a few last places"},
+		// A key that comes out a little different may be rounded to the next value of the cache's format, rarely.
+		{tensor.OpQKNormRopeStore, tensor.F32, f32, 20 * f32, "f32 products and sums"},
+		{tensor.OpQKNormRopeStore, tensor.F16, 1e-4, 0x1.1p-10, "a step of f16 where rounding falls the other way"},
+		{tensor.OpQKNormRopeStore, tensor.BF16, 5e-4, 0x1.1p-7, "a step of bf16 where rounding falls the other way"},
+		{tensor.OpQKNormRopeStore, tensor.Q8_0, 5e-4, 1.0 / 120, "a step of q8_0 where rounding falls the other way"},
+		{tensor.OpAttention, tensor.F32, 5 * f32, 50 * f32, "f32 products and sums, and an exponential"},
+		{tensor.OpAttention, tensor.F16, bf16, 8 * bf16, "queries and probabilities may be rounded to 16 bits"},
+		{tensor.OpAttention, tensor.BF16, bf16, 8 * bf16, "queries and probabilities may be rounded to 16 bits"},
+		{tensor.OpAttention, tensor.Q8_0, int8, 8 * int8, "queries may be rounded to 8 bits with a scale for each block"},
+	}
 	for _, op := range []tensor.Op{tensor.OpLinear, tensor.OpLinearSwiGLU} {
 		table = append(table,
 			Tolerance{op, tensor.F32, 10 * f32, 100 * f32, "f32 products and sums"},
