@@ -83,10 +83,10 @@ func (s *session) do(ctx context.Context, method, at string, about target, heade
 			}
 			next, err := u.Parse(resp.Header.Get("Location"))
 			resp.Body.Close()
-			if err != nil || resp.Header.Get("Location") == "" || next.Host == "" {
+			if err != nil || resp.Header.Get("Location") == "" {
 				return nil, fmt.Errorf("hub: %s: %s redirects to nowhere", about, u.Host)
 			}
-			if next.Scheme != "https" && (next.Scheme != "http" || u.Scheme == "https") {
+			if next.Host == "" || next.Scheme != "https" && (next.Scheme != "http" || u.Scheme == "https") {
 				return nil, fmt.Errorf("hub: %s: %s redirects to an address of kind %q, which is refused", about, u.Host, next.Scheme)
 			}
 			next.User = nil
@@ -118,6 +118,7 @@ func (s *session) once(ctx context.Context, method string, u *url.URL, header ht
 	}
 	resp, err := s.Client.Do(req)
 	if err != nil {
+		stalled := context.Cause(rctx) == errStalled
 		watch.stop()
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("hub: %w", context.Cause(ctx))
@@ -128,8 +129,8 @@ func (s *session) once(ctx context.Context, method string, u *url.URL, header ht
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		if cause := context.Cause(rctx); cause != nil {
-			err = cause
+		if stalled {
+			err = errStalled
 		}
 		return nil, &cutError{err: err, host: u.Host}
 	}

@@ -317,12 +317,12 @@ func (t *transfer) attempt(ctx context.Context, about target) error {
 			return t.wrongSize("has %d", resp.ContentLength)
 		}
 	}
-	return t.copy(resp)
+	return t.copy(ctx, resp)
 }
 
 // copy writes the body to the end of the file. It ends without an error only
 // when the file is complete.
-func (t *transfer) copy(resp *http.Response) error {
+func (t *transfer) copy(ctx context.Context, resp *http.Response) error {
 	buf := t.buffer()
 	for {
 		n, err := resp.Body.Read(buf)
@@ -343,6 +343,8 @@ func (t *transfer) copy(resp *http.Response) error {
 		switch {
 		case err == io.EOF && t.have == t.size:
 			return nil
+		case ctx.Err() != nil: // what is buffered would go on for a while
+			return fmt.Errorf("hub: %s: %w", t.name, context.Cause(ctx))
 		case err == io.EOF:
 			err = io.ErrUnexpectedEOF
 			fallthrough
