@@ -1,0 +1,32 @@
+# ullm: make serve tries it, make test tests it, make build builds it.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+
+.PHONY: serve build windows test lint fuzz bench generate
+
+# Builds ullm and serves the embedded model on the CPU, with a chat page, at port 8000.
+serve: build
+	bin/ullm serve --backend cpu --port 8000
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ullm ./cmd/ullm
+
+windows:
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ullm.exe ./cmd/ullm
+
+# The whole suite. On a bare Debian machine, as root, scripts/setup first installs what is missing.
+test:
+	scripts/test
+
+lint:
+	scripts/lint
+
+# Fuzzes every parser of foreign bytes for FUZZTIME each.
+FUZZTIME ?= 30s
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+# Regenerates committed outputs: assembly.
+generate:
+	cd backends/cpu/internal/simd/gen && $(GO) generate ./...

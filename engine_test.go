@@ -1,0 +1,326 @@
+package ullm_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ullm/ullm"
+	"github.com/ullm/ullm/model/chat"
+	"github.com/ullm/ullm/sched"
+	"github.com/ullm/ullm/tensor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// expected is what transformers answers, greedily: see testdata/e2e.py beside the models.
+type expected struct {
+	Completions, Chats []struct {
+		Prompt       string
+		PromptTokens []int32 `json:"prompt_tokens"`
+		Messages     []chat.Message
+		Kwargs       map[string]any `json:"chat_template_kwargs"`
+		Tools        []json.RawMessage
+		MaxTokens    int `json:"max_tokens"`
+		Tokens       []int32
+		Text         string
+		Finish       string `json:"finish_reason"`
+		Logprobs     []float64
+	}
+}
+
+const talk = "model/qwen3/testdata/e2e/talk"
+
+func open(t *testing.T, name string, options ...ullm.Option) *ullm.Engine {
+	t.Helper()
+	e, err := ullm.Open(t.Context(), name, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil && !errors.Is(err, sched.ErrCut) {
+			t.Error(err)
+		}
+		if r := e.Freed(); r.Leaked != (tensor.Count{}) {
+			t.Errorf("leaked %+v", r.Leaked)
+		}
+	})
+	return e
+}
+
+// answer reads a whole answer.
+func answer(t *testing.T, e *ullm.Engine, r ullm.Request) (text string, tokens []ullm.Token) {
+	t.Helper()
+	var b strings.Builder
+	for tok, err := range e.Generate(t.Context(), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString(tok.Reasoning)
+		b.WriteString(tok.Text)
+		tokens = append(tokens, tok)
+	}
+	return b.String(), tokens
+}
+
+func ids(tokens []ullm.Token) []int32 {
+	var s []int32
+	for _, t := range tokens {
+		s = append(s, t.ID)
+	}
+	return s
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestAnswersAsTransformers(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(talk, "expected.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want expected
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	for _, backend := range []string{"ref", "cpu"} {
+		t.Run(backend, func(t *testing.T) {
+			e := open(t, talk, ullm.Backend(backend))
+			check := func(r ullm.Request, max int, wantIDs []int32, wantText, wantFinish string, wantLogprobs []float64) {
+				t.Helper()
+				r.MaxTokens, r.Temperature = max, ptr(0.0)
+				text, tokens := answer(t, e, r)
+				if got := ids(tokens); !slices.Equal(got, wantIDs) {
+					t.Errorf("%q %v: tokens %v, want %v", r.Prompt, r.Messages, got, wantIDs)
+					return
+				}
+				last := tokens[len(tokens)-1]
+				if text != wantText || last.Finish != wantFinish || last.Usage == nil || last.Usage.Completion != len(wantIDs) {
+					t.Errorf("%q: text %q, finish %q, usage %+v; want %q, %q", r.Prompt, text, last.Finish, last.Usage, wantText, wantFinish)
+				}
+				for i, l := range wantLogprobs {
+					if diff := math.Abs(float64(tokens[i].Logprob) - l); backend == "ref" && diff > 2e-3 || diff > 0.1 {
+						t.Errorf("%q: token %d: logprob %g, want %g", r.Prompt, i, tokens[i].Logprob, l)
+					}
+				}
+			}
+			for _, c := range want.Completions {
+				check(ullm.Request{Prompt: c.Prompt}, c.MaxTokens, c.Tokens, c.Text, c.Finish, c.Logprobs)
+				check(ullm.Request{Tokens: c.PromptTokens}, c.MaxTokens, c.Tokens, c.Text, c.Finish, c.Logprobs)
+			}
+			for _, c := range want.Chats {
+				r := ullm.Request{Messages: c.Messages, Kwargs: c.Kwargs}
+				for _, tool := range c.Tools {
+					r.Tools = append(r.Tools, tool)
+				}
+				check(r, c.MaxTokens, c.Tokens, c.Text, c.Finish, c.Logprobs)
+			}
+		})
+	}
+}
+
+func TestStopTexts(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"))
+	prompt := ullm.Request{Prompt: "The quick brown fox", Temperature: ptr(0.0), MaxTokens: 64}
+	for _, c := range []struct {
+		stop    []string
+		include bool
+		want    string
+		reason  any
+	}{
+		{[]string{"lazy"}, false, " jumps over the ", "lazy"},
+		{[]string{"lazy"}, true, " jumps over the lazy", "lazy"},
+		{[]string{"dog. And more", "r the l"}, false, " jumps ove", "r the l"}, // across tokens
+		{[]string{"lazy cat"}, false, " jumps over the lazy dog.", nil},          // held back, then let go
+		{[]string{" jumps"}, false, "", " jumps"},
+	} {
+		r := prompt
+		r.Stop, r.IncludeStop = c.stop, c.include
+		text, tokens := answer(t, e, r)
+		if last := tokens[len(tokens)-1]; text != c.want || last.Finish != "stop" || last.StopReason != c.reason {
+			t.Errorf("stop %q: text %q, finish %q, reason %v; want %q, reason %v", c.stop, text, last.Finish, last.StopReason, c.want, c.reason)
+		}
+	}
+	r := prompt
+	r.MinTokens, r.Stop = 10, []string{"jumps"}
+	if text, _ := answer(t, e, r); !strings.HasPrefix(text, " jumps over") {
+		t.Errorf("with min_tokens, a stop text ended the answer early: %q", text)
+	}
+}
+
+// TestSameTokens asks the same seeded question alone, in company, with and without caches and pipelining, and on a
+// memory so small that sequences are preempted; the answer must not change.
+func TestSameTokens(t *testing.T) {
+	question := ullm.Request{Prompt: strings.Repeat("Once upon a time there was ", 6), Temperature: ptr(1.5), TopK: ptr(50),
+		RepetitionPenalty: ptr(1.1), FrequencyPenalty: 0.1, Seed: ptr(uint64(7)), MaxTokens: 60, IgnoreEOS: true, Logprobs: ptr(3)}
+	for _, backend := range []string{"ref", "cpu"} {
+		t.Run(backend, func(t *testing.T) {
+			plain := open(t, talk, ullm.With(ullm.Options{Backend: backend, NoPrefixCache: true, NoAsync: true}))
+			_, want := answer(t, plain, question)
+			for name, o := range map[string]ullm.Options{
+				"default":      {},
+				"small chunks": {MaxBatchTokens: 7},
+				"two slots":    {MaxBatchSeqs: 2},
+				"one thread":   {Threads: 1},
+				"short memory": {ContextLen: 256, MaxBatchSeqs: 32, MemoryUtilization: 0},
+			} {
+				o.Backend = backend
+				e := open(t, talk, ullm.With(o))
+				results := make(chan []ullm.Token, 32)
+				for i := range cap(results) {
+					go func() {
+						r := question
+						if i%4 != 0 {
+							r.Seed = ptr(uint64(i))
+							r.MaxTokens = 5 + i
+							r.Prompt = r.Prompt[:len(r.Prompt)-i]
+						}
+						var tokens []ullm.Token
+						for tok, err := range e.Generate(context.Background(), r) {
+							if err != nil {
+								t.Error(err)
+								break
+							}
+							tokens = append(tokens, tok)
+						}
+						if i%4 != 0 {
+							tokens = nil
+						}
+						results <- tokens
+					}()
+				}
+				for range cap(results) {
+					got := <-results
+					if got == nil {
+						continue
+					}
+					for i := range want {
+						if i >= len(got) || got[i].ID != want[i].ID || got[i].Logprob != want[i].Logprob || !slices.Equal(got[i].Top, want[i].Top) {
+							t.Errorf("%s: token %d differs from the lone answer", name, i)
+							break
+						}
+					}
+				}
+				if s := e.Stats(); s.Running != 0 || s.Waiting != 0 || s.FreePages != s.Pages {
+					t.Errorf("%s: after all answers: %+v", name, s)
+				}
+			}
+		})
+	}
+}
+
+func TestPromptLogprobs(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"))
+	prompt := e.Tokenizer().Encode("The quick brown fox jumps over the lazy dog.", true)
+	for range 2 { // the second time the prefix is cached, and must be computed all the same
+		g, err := e.Start(t.Context(), ullm.Request{Tokens: prompt, MaxTokens: 1, PromptLogprobs: ptr(2)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range g.PromptLogprobs() {
+			if (p == nil) != (i == 0) || p != nil && (p.Token.ID != prompt[i] || len(p.Top) != 2 || p.Token.Logprob > p.Top[0].Logprob) {
+				t.Fatalf("token %d: %+v", i, p)
+			}
+		}
+		g.Close()
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"), ullm.ContextLen(64))
+	var long *ullm.TooLong
+	if _, err := e.Start(t.Context(), ullm.Request{Prompt: strings.Repeat("x ", 1000)}); !errors.As(err, &long) {
+		t.Errorf("long prompt: %v", err)
+	}
+	for param, r := range map[string]ullm.Request{
+		"prompt":             {},
+		"temperature":        {Prompt: "x", Temperature: ptr(-1.0)},
+		"top_p":              {Prompt: "x", TopP: ptr(0.0)},
+		"logit_bias":         {Prompt: "x", LogitBias: map[int32]float32{5000: 1}},
+		"stop_token_ids":     {Prompt: "x", StopTokens: []int32{-1}},
+		"logprobs":           {Prompt: "x", Logprobs: ptr(21)},
+		"min_tokens":         {Prompt: "x", MaxTokens: 2, MinTokens: 3},
+		"repetition_penalty": {Prompt: "x", RepetitionPenalty: ptr(math.NaN())},
+	} {
+		var bad *ullm.RequestError
+		if _, err := e.Start(t.Context(), r); !errors.As(err, &bad) || bad.Param != param {
+			t.Errorf("%s: %v", param, err)
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"))
+	g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once", MaxTokens: 30, IgnoreEOS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if err := e.Shutdown(t.Context()); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	n := 0
+	for {
+		tok, err := g.Next(t.Context())
+		if err != nil {
+			t.Fatalf("after %d tokens: %v", n, err)
+		}
+		if n++; tok.Finish != "" {
+			break
+		}
+	}
+	if n != 30 {
+		t.Errorf("%d tokens, want 30", n)
+	}
+	if _, err := e.Start(t.Context(), ullm.Request{Prompt: "x"}); !errors.Is(err, sched.ErrDraining) {
+		t.Errorf("after shutdown: %v", err)
+	}
+	if r := e.Freed(); r.Freed.Bytes == 0 || r.Leaked.Bytes != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestShutdownCutsOff(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"))
+	g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once", MaxTokens: 1000, IgnoreEOS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := e.Shutdown(ctx); !errors.Is(err, sched.ErrCut) {
+		t.Fatalf("shutdown: %v", err)
+	}
+	for {
+		if _, err := g.Next(t.Context()); err != nil {
+			if !errors.Is(err, sched.ErrCut) {
+				t.Errorf("stream ended with %v", err)
+			}
+			return
+		}
+	}
+}
+
+func TestOpenInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := ullm.Options{Backend: "ref", Progress: func(stage string, done, total int64) {
+		if done > total/2 {
+			cancel()
+		}
+	}}
+	if _, err := ullm.Open(ctx, talk, ullm.With(o)); !errors.Is(err, context.Canceled) {
+		t.Errorf("open: %v", err)
+	}
+}

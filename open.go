@@ -1,0 +1,238 @@
+package ullm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ullm/ullm/backends"
+	"github.com/ullm/ullm/model"
+	"github.com/ullm/ullm/model/chat"
+	"github.com/ullm/ullm/model/files"
+	"github.com/ullm/ullm/model/guide"
+	"github.com/ullm/ullm/model/hub"
+	"github.com/ullm/ullm/model/qwen3"
+	"github.com/ullm/ullm/model/random"
+	"github.com/ullm/ullm/model/tokenizer"
+	"github.com/ullm/ullm/sched"
+	"github.com/ullm/ullm/tensor"
+)
+
+// arch finds an architecture by the name that its checkpoints use.
+func arch(name string) (model.Arch, error) {
+	switch name {
+	case model.ArchQwen3:
+		return qwen3.Arch{}, nil
+	}
+	return nil, fmt.Errorf("ullm: architecture %q is not supported; supported: %q", name, model.ArchQwen3)
+}
+
+// Open opens a model and starts to serve it. name is "" for the embedded guide, a Hugging Face directory, a .gguf file,
+// a hub id ("Qwen/Qwen3-0.6B@main", "Qwen/Qwen3-0.6B-GGUF:Q8_0") or a random model ("random:0.6b,q8_0"). When it fails,
+// or ctx ends, everything is freed.
+func Open(ctx context.Context, name string, options ...Option) (_ *Engine, err error) {
+	var o Options
+	for _, f := range options {
+		f(&o)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	f, err := Files(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if o.RopeScaling != "" {
+		if err := f.Config.SetRopeScaling([]byte(o.RopeScaling)); err != nil {
+			return nil, err
+		}
+	}
+	a, err := arch(f.Config.Arch)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{config: f.Config, now: o.Now, log: o.Log}
+	if err := e.parseTemplate(f.Template, o.ChatTemplate); err != nil {
+		return nil, err
+	}
+	// A large vocabulary takes as long to read as a small model's weights.
+	vocabulary := make(chan error, 1)
+	go func() {
+		var err error
+		e.tokenizer, err = f.Tokenizer()
+		vocabulary <- err
+	}()
+	err = e.load(ctx, a, f, o)
+	if tokenizerErr := <-vocabulary; tokenizerErr != nil || err != nil {
+		return nil, errors.Join(err, tokenizerErr, e.abandon())
+	}
+	e.stops = f.Config.EOS
+	if id, ok := e.tokenizer.ID("<|im_end|>"); ok && len(e.stops) == 0 {
+		e.stops = []int32{id}
+	}
+	info := e.device.Info()
+	e.info = Info{Model: servedName(name, o.ServedName), Path: f.Path, Created: o.Now(), Device: info,
+		Sizing: e.instance.Sizing(), Defaults: f.Config.Generation}
+	s := e.info.Sizing
+	depth := info.Depth
+	if o.NoAsync {
+		depth = 1
+	}
+	e.loop = sched.New(e.instance, sched.Options{Depth: depth, MaxQueue: o.MaxQueue, Limits: sched.Limits{
+		Context: s.Context, Slots: s.MaxSeqs, Pages: s.Pages, Step: s.Limits(), NoPrefix: o.NoPrefixCache}})
+	o.Log.Info("ready", "model", e.info.Model, "backend", info.Backend, "device", info.Name,
+		"context", s.Context, "kv_tokens", s.KVTokens(), "kv_dtype", s.KV.String(), "full_requests", s.KVTokens()/s.Context,
+		"max_bs", s.MaxSeqs, "batch_tokens", s.MaxTokens, "memory", e.device.Stats().String())
+	return e, nil
+}
+
+// load opens the device and brings the model onto it.
+func (e *Engine) load(ctx context.Context, a model.Arch, f *files.Files, o Options) error {
+	backend := o.Backend
+	if backend == "" {
+		backend = "auto"
+	}
+	var err error
+	if e.device, err = backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, Log: o.Log}); err != nil {
+		return err
+	}
+	m := model.Options{Context: o.ContextLen, MaxSeqs: o.MaxBatchSeqs, MaxTokens: o.MaxBatchTokens, Eager: o.Eager, Log: o.Log}
+	if o.Progress != nil {
+		m.Progress = func(done, total int64) { o.Progress("load", done, total) }
+	}
+	if o.KVDType != "" && o.KVDType != "auto" {
+		if m.KV, err = tensor.ParseFormat(o.KVDType); err != nil {
+			return err
+		}
+	}
+	info := e.device.Info()
+	share := o.MemoryUtilization
+	if share == 0 {
+		share = 0.9
+	}
+	if info.Free > 0 {
+		m.Memory = int64(share * float64(info.Free))
+	}
+	if info.Backend == "cpu" || info.Backend == "ref" {
+		m.KVBytes = hostCache(f.Config, m)
+	}
+	e.instance, err = model.Load(ctx, e.device, a, f.Config, f.Checkpoint, m)
+	return err
+}
+
+// hostCache bounds the cache in a machine's main memory, which is not ours alone: 4 GiB, or one full sequence if that
+// is more.
+func hostCache(c model.Config, m model.Options) int64 {
+	context := m.Context
+	if context == 0 {
+		context = c.ContextLength()
+	}
+	format := m.KV
+	if format == tensor.NoFormat {
+		format = tensor.F32
+	}
+	perToken := 2 * int64(c.Layers) * int64(c.KVHeads) * int64(format.RowBytes(c.HeadDim))
+	return max(4<<30, perToken*int64(context+tensor.PageTokens))
+}
+
+// abandon frees what a failed Open has made.
+func (e *Engine) abandon() error {
+	var errs []error
+	if e.instance != nil {
+		errs = append(errs, e.instance.Close())
+	}
+	if e.device != nil {
+		report, err := closeDevice(e.device)
+		errs = append(errs, err)
+		e.log.Info(report.String())
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) parseTemplate(own, replacement string) error {
+	source := own
+	if replacement != "" {
+		source = replacement
+	}
+	if source == "" {
+		source = chat.DefaultTemplate
+	}
+	var err error
+	e.template, err = chat.Parse(source)
+	return err
+}
+
+// Files opens the files of a model, downloading them if name is a hub id.
+func Files(ctx context.Context, name string, o Options) (*files.Files, error) {
+	switch {
+	case name == "":
+		return files.GGUF("the embedded guide", guide.GGUF())
+	case strings.HasPrefix(name, random.Prefix):
+		return randomFiles(name)
+	}
+	if _, err := os.Stat(name); err == nil || !hub.IsRef(name) {
+		return files.Open(name)
+	}
+	path, err := Pull(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	return files.Open(path)
+}
+
+// Pull downloads what a hub id names, unless the cache has it, and returns where it is.
+func Pull(ctx context.Context, name string, o Options) (string, error) {
+	ref, err := hub.ParseRef(name)
+	if err != nil {
+		return "", err
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("ullm: %w", err)
+	}
+	h := hub.FromEnvironment(os.Getenv, home)
+	h.Offline = h.Offline || o.HubOffline
+	h.Log = o.Log
+	if o.Progress != nil {
+		h.Progress = func(e hub.Event) { o.Progress("download", e.AllDone, e.AllTotal) }
+	}
+	return hub.Resolve(ctx, ref, h)
+}
+
+func randomFiles(name string) (*files.Files, error) {
+	s, err := random.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	c, _ := model.Published(s.Size)
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return &files.Files{Path: name, Config: c, Checkpoint: random.New(c, s.Format, s.Seed),
+		Tokenizer: func() (*tokenizer.Tokenizer, error) { return tokenizer.Bytes(c.Vocab), nil }}, nil
+}
+
+// servedName is what answers call the model.
+func servedName(name, chosen string) string {
+	switch {
+	case chosen != "":
+		return chosen
+	case name == "":
+		return "ullm-guide"
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		if _, err := os.Stat(name); err == nil {
+			return strings.TrimSuffix(filepath.Base(abs), ".gguf")
+		}
+	}
+	return name
+}

@@ -1,0 +1,212 @@
+package ullm
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ullm/ullm/model/chat"
+	"github.com/ullm/ullm/sched"
+	"github.com/ullm/ullm/tensor"
+)
+
+// Request asks for one answer. Fields that are nil or zero take the model's recommended sampling, or else the neutral
+// value.
+type Request struct {
+	Prompt   string         // text, in which special tokens are recognised; or
+	Tokens   []int32        // ids; or
+	Messages []chat.Message // a conversation, rendered by the model's chat template, whose thinking is split off
+
+	Tools  []RawTool      // for Messages
+	Kwargs map[string]any // for Messages: what the template reads, such as enable_thinking
+
+	MaxTokens int // 0: the rest of the context
+	MinTokens int
+
+	Temperature       *float64 // 0: greedy
+	TopK              *int     // 0: all
+	TopP              *float64
+	MinP              *float64
+	RepetitionPenalty *float64
+	PresencePenalty   float64
+	FrequencyPenalty  float64
+	Seed              *uint64 // nil: a random one
+	Choice            int     // index among the n answers to one prompt, which draw differently
+	LogitBias         map[int32]float32
+
+	Stop        []string // texts that end the answer; they are not part of it
+	StopTokens  []int32  // ids that end the answer, besides the model's own
+	IgnoreEOS   bool     // the model's own do not
+	IncludeStop bool     // the text or token that ended the answer is part of it
+	KeepSpecial bool     // special tokens are part of the text
+
+	Logprobs       *int // how many of the likeliest tokens to report with each token; nil: no logprobs at all
+	PromptLogprobs *int // the same for the prompt's tokens
+	Priority       int  // larger goes first
+}
+
+// RawTool is a tool's definition as JSON, its keys in order.
+type RawTool = []byte
+
+// RequestError is a mistake in a request: Param names the field as OpenAI's API spells it.
+type RequestError struct{ Param, Message string }
+
+func (e *RequestError) Error() string { return "ullm: " + e.Param + ": " + e.Message }
+
+// TooLong tells that a prompt does not fit the context.
+type TooLong struct{ Tokens, Context int }
+
+func (e *TooLong) Error() string {
+	return fmt.Sprintf("ullm: the prompt has %d tokens or more, the context holds %d and the answer needs at least one; shorten the prompt or serve with a larger --context-len", e.Tokens, e.Context)
+}
+
+// Render applies the chat template.
+func (e *Engine) Render(ctx context.Context, r *Request, generate bool) (string, error) {
+	in := chat.Input{Messages: r.Messages, AddGenerationPrompt: generate, Kwargs: r.Kwargs, Now: e.now()}
+	for _, t := range r.Tools {
+		in.Tools = append(in.Tools, t)
+	}
+	if id := e.config.BOS; id >= 0 {
+		in.BOS = e.tokenizer.TokenString(id)
+	}
+	if len(e.config.EOS) > 0 {
+		in.EOS = e.tokenizer.TokenString(e.config.EOS[0])
+	}
+	return e.template.Render(ctx, in)
+}
+
+// prompt is the request's prompt as ids, and whether it ends inside an open <think>.
+func (e *Engine) prompt(ctx context.Context, r *Request) (ids []int32, thinking bool, err error) {
+	given := 0
+	for _, b := range []bool{r.Prompt != "", len(r.Tokens) > 0, len(r.Messages) > 0} {
+		if b {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, false, &RequestError{"prompt", "give exactly one of a text, token ids and messages, and not an empty one"}
+	}
+	limit := e.info.Sizing.Context
+	text := r.Prompt
+	switch {
+	case len(r.Tokens) > 0:
+		for _, id := range r.Tokens {
+			if id < 0 || int(id) >= e.config.Vocab {
+				return nil, false, &RequestError{"prompt", fmt.Sprintf("token id %d is outside the vocabulary of %d", id, e.config.Vocab)}
+			}
+		}
+		ids = r.Tokens
+	case len(r.Messages) > 0:
+		if text, err = e.Render(ctx, r, true); err != nil {
+			return nil, false, err
+		}
+		thinking = strings.HasSuffix(strings.TrimRight(text, "\n"), "<think>")
+		fallthrough
+	default:
+		var whole bool
+		if ids, whole = e.tokenizer.EncodeLimited(text, true, limit); !whole {
+			return nil, false, &TooLong{len(ids), limit}
+		}
+	}
+	if len(ids) >= limit {
+		return nil, false, &TooLong{len(ids), limit}
+	}
+	if len(ids) == 0 {
+		return nil, false, &RequestError{"prompt", "is empty"}
+	}
+	return ids, thinking, nil
+}
+
+// lower turns a request into what the scheduler runs.
+func (e *Engine) lower(r *Request, prompt []int32) (*sched.Request, error) {
+	d := e.info.Defaults
+	s := tensor.Sampling{
+		Temperature: float32(first(r.Temperature, d.Temperature, 1)),
+		TopK:        int32(first(r.TopK, d.TopK, 0)),
+		TopP:        float32(first(r.TopP, d.TopP, 1)),
+		MinP:        float32(first(r.MinP, d.MinP, 0)),
+		Repetition:  float32(first(r.RepetitionPenalty, d.RepetitionPenalty, 1)),
+		Presence:    float32(r.PresencePenalty),
+		Frequency:   float32(r.FrequencyPenalty),
+		Choice:      uint32(r.Choice),
+	}
+	if r.Temperature == nil && d.DoSample != nil && !*d.DoSample {
+		s.Temperature = 0
+	}
+	inRange := func(v float32, low, high float64) bool { return float64(v) >= low && float64(v) <= high }
+	for _, c := range []struct {
+		ok          bool
+		param, want string
+	}{
+		{inRange(s.Temperature, 0, 100), "temperature", "must be from 0 to 100"},
+		{s.TopK >= 0, "top_k", "must be 0 (all) or more"},
+		{s.TopP > 0 && s.TopP <= 1, "top_p", "must be above 0 and at most 1"},
+		{inRange(s.MinP, 0, 1), "min_p", "must be from 0 to 1"},
+		{s.Repetition > 0 && s.Repetition <= 100, "repetition_penalty", "must be above 0 and at most 100"},
+		{inRange(s.Presence, -2, 2), "presence_penalty", "must be from -2 to 2"},
+		{inRange(s.Frequency, -2, 2), "frequency_penalty", "must be from -2 to 2"},
+		{r.MaxTokens >= 0, "max_tokens", "must be at least 1"},
+		{r.MinTokens >= 0, "min_tokens", "must not be negative"},
+		{r.MaxTokens == 0 || r.MinTokens <= r.MaxTokens, "min_tokens", "must not be above max_tokens"},
+		{r.Logprobs == nil || *r.Logprobs >= 0 && *r.Logprobs <= tensor.MaxTop, "logprobs", fmt.Sprintf("at most %d likeliest tokens are reported", tensor.MaxTop)},
+		{r.PromptLogprobs == nil || *r.PromptLogprobs >= 0 && *r.PromptLogprobs <= tensor.MaxTop, "prompt_logprobs", fmt.Sprintf("at most %d likeliest tokens are reported", tensor.MaxTop)},
+	} {
+		if !c.ok {
+			return nil, &RequestError{c.param, c.want}
+		}
+	}
+	if r.Seed != nil {
+		s.Seed = *r.Seed
+	} else {
+		var b [8]byte
+		rand.Read(b[:])
+		s.Seed = binary.LittleEndian.Uint64(b[:])
+	}
+	q := &sched.Request{Prompt: prompt, MinTokens: r.MinTokens, Sampling: s, Priority: r.Priority}
+	q.MaxTokens = e.info.Sizing.Context - len(prompt)
+	if r.MaxTokens > 0 {
+		q.MaxTokens = min(q.MaxTokens, r.MaxTokens)
+	}
+	if !r.IgnoreEOS {
+		q.Stop = slices.Clone(e.stops)
+	}
+	for _, id := range r.StopTokens {
+		if id < 0 || int(id) >= e.config.Vocab {
+			return nil, &RequestError{"stop_token_ids", fmt.Sprintf("token id %d is outside the vocabulary of %d", id, e.config.Vocab)}
+		}
+		q.Stop = append(q.Stop, id)
+	}
+	for id, v := range r.LogitBias {
+		if id < 0 || int(id) >= e.config.Vocab {
+			return nil, &RequestError{"logit_bias", fmt.Sprintf("token id %d is outside the vocabulary of %d", id, e.config.Vocab)}
+		}
+		if math.IsNaN(float64(v)) || v < -100 || v > 100 {
+			return nil, &RequestError{"logit_bias", "must be from -100 to 100"}
+		}
+		q.Bias = append(q.Bias, sched.Bias{ID: id, Value: v})
+	}
+	slices.SortFunc(q.Bias, func(a, b sched.Bias) int { return int(a.ID - b.ID) })
+	if r.Logprobs != nil {
+		q.Top = *r.Logprobs
+	}
+	if r.PromptLogprobs != nil {
+		q.PromptLogprobs = true
+		q.Top = max(q.Top, *r.PromptLogprobs)
+	}
+	return q, nil
+}
+
+// first is the first value that was given.
+func first[T any](given, recommended *T, neutral T) T {
+	if given != nil {
+		return *given
+	}
+	if recommended != nil {
+		return *recommended
+	}
+	return neutral
+}
