@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -210,7 +211,7 @@ func TestRowsRefusals(t *testing.T) {
 		{name, 0, -1, "rows 0 to -1"},
 		{name, 1, 3, "rows 1 to 4 were asked for, it has 3"},
 		{name, 4, 0, "it has 3"},
-		{name, 1 << 62, 1 << 62, "it has 3"},
+		{name, math.MaxInt, math.MaxInt, "it has 3"},
 	} {
 		err := g.Rows(c.name, c.first, c.n, use)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
