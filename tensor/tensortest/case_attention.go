@@ -69,20 +69,18 @@ var (
 	promptSpan  = []span{{0, 65}}
 )
 
-func attentionCases(i tensor.Info) []*opCase {
-	var list []*opCase
+func attentionCases(i tensor.Info, add func(*opCase)) {
 	for _, f := range i.KVFormats {
 		for d, dim := range []int{32, 64, 128} {
 			for n, shape := range headShapes {
 				spans := [][]span{decodeSpans, mixedSpans, promptSpan}[(n+d)%3]
-				list = append(list, attentionCase(f, shape, dim, spans, 1))
+				add(attentionCase(f, shape, dim, spans, 1))
 			}
-			list = append(list, attentionCase(f, [2]int{2, 2}, dim, decodeSpans, 8), // sharp: few positions matter
-				attentionCase(f, [2]int{2, 2}, dim, mixedSpans, 100)) // sharper than exp's range
+			add(attentionCase(f, [2]int{2, 2}, dim, decodeSpans, 8))  // sharp: few positions matter
+			add(attentionCase(f, [2]int{2, 2}, dim, mixedSpans, 100)) // sharper than exp's range
 		}
-		list = append(list, attentionCase(f, [2]int{2, 1}, 64, nil, 1))
+		add(attentionCase(f, [2]int{2, 1}, 64, nil, 1))
 	}
-	return list
 }
 
 // attentionCase attends from the last positions of each span; cells that no sequence owns are NaN.
@@ -164,18 +162,16 @@ func attentionScale(q []float32, keys, values [][]float32, factor float64) []flo
 	return out
 }
 
-func ropeCases(i tensor.Info) []*opCase {
-	var list []*opCase
+func ropeCases(i tensor.Info, add func(*opCase)) {
 	for _, f := range i.KVFormats {
 		for d, dim := range []int{32, 64, 128} {
 			for n, shape := range headShapes {
 				spans := [][]span{decodeSpans, mixedSpans, promptSpan}[(n+d)%3]
-				list = append(list, ropeCase(f, shape, dim, spans))
+				add(ropeCase(f, shape, dim, spans))
 			}
 		}
-		list = append(list, ropeCase(f, [2]int{2, 1}, 64, nil))
+		add(ropeCase(f, [2]int{2, 1}, 64, nil))
 	}
-	return list
 }
 
 // ropeCase makes queries ready and stores keys and values; all other cells must stay as they are.

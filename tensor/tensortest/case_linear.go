@@ -8,8 +8,7 @@ import (
 )
 
 // linearCases are Linear and LinearSwiGLU in every format.
-func linearCases(i tensor.Info) []*opCase {
-	var list []*opCase
+func linearCases(i tensor.Info, add func(*opCase)) {
 	for _, f := range i.Formats {
 		// Inner sizes: one block, odd numbers of blocks, more than any tile. Outer sizes: one row, around tile borders.
 		inner := []int{f.Block(), 3 * f.Block(), 1280 + f.Block()}
@@ -19,16 +18,16 @@ func linearCases(i tensor.Info) []*opCase {
 		for k, cols := range inner {
 			for n, rows := range []int{1, 3, 8, 17, 33, 64, 100} {
 				tokens := []int{1, 2, 5, 8, 17, 33, 65}[(k+n)%7]
-				list = append(list, linearCase(f, cols, tokens, tokens+n%3, false, rows))
+				add(linearCase(f, cols, tokens, tokens+n%3, false, rows))
 			}
-			list = append(list, swigluCase(f, cols, 5, 8, 24), swigluCase(f, cols, 1, 1, 7), swigluCase(f, cols, 33, 64, 65))
+			add(swigluCase(f, cols, 1, 1, 7))
+			add(swigluCase(f, cols, 5, 8, 24))
+			add(swigluCase(f, cols, 33, 64, 65))
 		}
-		list = append(list,
-			linearCase(f, 2*f.Block(), 0, 4, false, 16), // no live row at all
-			linearCase(f, 2*f.Block(), 3, 4, true, 16),
-			linearCase(f, 256, 65, 65, true, 48, 16, 16)) // parts with a bias
+		add(linearCase(f, 2*f.Block(), 0, 4, false, 16)) // no live row at all
+		add(linearCase(f, 2*f.Block(), 3, 4, true, 16))
+		add(linearCase(f, 256, 65, 65, true, 48, 16, 16)) // parts with a bias
 	}
-	return list
 }
 
 // linearCase multiplies tokens rows, of which a block with room for capacity holds the rest as NaN.

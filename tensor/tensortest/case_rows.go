@@ -1,7 +1,6 @@
 package tensortest
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -20,16 +19,14 @@ func tokenTable(capacity int, rows ...[tensor.TokenColumns]int32) []byte {
 	return b
 }
 
-func embedCases(i tensor.Info) []*opCase {
-	var list []*opCase
+func embedCases(i tensor.Info, add func(*opCase)) {
 	for _, f := range i.Formats {
 		for n, cols := range []int{f.Block(), 3 * f.Block(), 1024} {
 			for _, tied := range []bool{false, true} {
-				list = append(list, embedCase(f, cols, []int{1, 33, 100}[n], []int{5, 1, 65}[n], tied))
+				add(embedCase(f, cols, []int{1, 33, 100}[n], []int{5, 1, 65}[n], tied))
 			}
 		}
 	}
-	return list
 }
 
 // embedCase gathers rows: first, last, and ids that are outside the table. A tied one multiplies by the same weight too.
@@ -66,20 +63,21 @@ func embedCase(f tensor.Format, cols, vocab, tokens int, tied bool) *opCase {
 	return c
 }
 
-func normCases(tensor.Info) []*opCase {
-	var list []*opCase
+func normCases(_ tensor.Info, add func(*opCase)) {
 	for n, cols := range []int{1, 3, 16, 33, 64, 100, 1024, 1025, 5120} {
 		tokens := []int{1, 2, 7, 17, 65, 1, 3, 33, 1}[n]
-		list = append(list, normCase(cols, tokens, true, 1), normCase(cols, tokens, false, 1))
+		add(normCase(cols, tokens, true, 1))
+		add(normCase(cols, tokens, false, 1))
 	}
-	list = append(list, normCase(64, 0, true, 1),
-		normCase(64, 3, true, 1e-6), // eps outweighs the mean square
-		normCase(64, 3, true, 1e18)) // squares near the end of f32
-	return list
+	add(normCase(64, 0, true, 1))
+	add(normCase(64, 3, true, 1e-6)) // eps outweighs the mean square
+	add(normCase(64, 3, true, 1e18)) // squares near the end of f32
 }
 
-func keepCases(tensor.Info) []*opCase {
-	return []*opCase{keepCase(64, 9, true), keepCase(100, 1, false), keepCase(33, 65, true)}
+func keepCases(_ tensor.Info, add func(*opCase)) {
+	add(keepCase(64, 9, true))
+	add(keepCase(100, 1, false))
+	add(keepCase(33, 65, true))
 }
 
 func normCase(cols, tokens int, residual bool, size float64) *opCase {
@@ -142,8 +140,7 @@ func keepCase(cols, tokens int, residual bool) *opCase {
 	return c
 }
 
-func takeCases(tensor.Info) []*opCase {
-	var list []*opCase
+func takeCases(_ tensor.Info, add func(*opCase)) {
 	for _, rows := range []int{1, 5, 64} {
 		const cols, have = 100, 70
 		c := &opCase{name: fmt.Sprintf("TakeRows/%d", rows), op: tensor.OpTakeRows}
@@ -159,9 +156,8 @@ func takeCases(tensor.Info) []*opCase {
 		x := g.TakeRows(g.State(hidden.Spec), g.HeadInput(rows+2))
 		c.checks = []check{{name: "x", at: g.Output(x), n: rows * cols}}
 		c.graph = g
-		list = append(list, c)
+		add(c)
 	}
-	return list
 }
 
 // headBlock is a Head block with capacity for rows, -1 in those that are not used.
@@ -176,8 +172,7 @@ func headBlock(capacity int, rows []tensor.HeadRow) []byte {
 	return b
 }
 
-func swigluCases(tensor.Info) []*opCase {
-	var list []*opCase
+func swigluCases(_ tensor.Info, add func(*opCase)) {
 	for n, ffn := range []int{1, 7, 32, 33, 1000} {
 		tokens := []int{65, 1, 0, 8, 3}[n]
 		c := &opCase{name: fmt.Sprintf("SwiGLU/%d/%d", ffn, tokens), op: tensor.OpSwiGLU}
@@ -201,10 +196,6 @@ func swigluCases(tensor.Info) []*opCase {
 		y := g.SwiGLU(g.Input(4, tensor.F32, tensor.Rows{Cap: tokens + 2, Count: 0}, 2*ffn))
 		c.checks = []check{{name: "y", at: g.Output(y), n: len(scale), scale: scale}}
 		c.graph = g
-		list = append(list, c)
+		add(c)
 	}
-	return list
 }
-
-// setWord overwrites a word of a step block.
-func setWord(b []byte, word int, v int32) { binary.LittleEndian.PutUint32(b[4*word:], uint32(v)) }

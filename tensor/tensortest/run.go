@@ -47,6 +47,7 @@ type Missing struct {
 func Run(t *testing.T, open Open, c Config) {
 	s := &suite{open: open, config: c, missed: map[int]bool{}}
 	t.Run("ops", s.ops)
+	t.Run("prepare", s.prepare)
 	for i, m := range c.Missing {
 		if !s.missed[i] {
 			t.Errorf("Config.Missing: no case needs %s in %s", m.Op, m.Format)
@@ -84,19 +85,17 @@ func (s *suite) pair(t testing.TB) (dut, oracle tensor.Device) {
 // ops compares every operation with the reference.
 func (s *suite) ops(t *testing.T) {
 	dut, oracle := s.pair(t)
-	for _, c := range cases(dut.Info()) {
+	each(dut.Info(), func(c *opCase) {
 		t.Run(c.name, func(t *testing.T) { s.compare(t, dut, oracle, c) })
-	}
+	})
 }
 
-// cases are all cases of single operations that a device's formats allow.
-func cases(i tensor.Info) []*opCase {
-	var list []*opCase
-	for _, f := range []func(tensor.Info) []*opCase{embedCases, normCases, linearCases, ropeCases, attentionCases,
-		swigluCases, keepCases, takeCases} {
-		list = append(list, f(i)...)
+// each makes all cases of single operations that a device's formats allow, one after the other.
+func each(i tensor.Info, do func(*opCase)) {
+	for _, family := range []func(tensor.Info, func(*opCase)){embedCases, normCases, linearCases, ropeCases, attentionCases,
+		swigluCases, keepCases, takeCases, sampleCases} {
+		family(i, do)
 	}
-	return list
 }
 
 // Exception is a place where a row's result depends on the rows beside it, with the reason why that is accepted.

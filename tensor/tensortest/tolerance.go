@@ -33,6 +33,7 @@ func tolerances() []Tolerance {
 	table := []Tolerance{
 		{tensor.OpAddRMSNorm, tensor.NoFormat, f32, 20 * f32, "f32 products and sums"},
 		{tensor.OpKeepRows, tensor.NoFormat, f32, 20 * f32, "f32 products and sums"},
+		{tensor.OpSample, tensor.NoFormat, 1e-6, 1e-5, "logprobs, relative to 1 + their size: f32 sums over the vocabulary"},
 		{tensor.OpSwiGLU, tensor.NoFormat, f32, 20 * f32, "f32 with an exponential of a few last places"},
 		// A key that comes out a little different may be rounded to the next value of the cache's format, rarely.
 		{tensor.OpQKNormRopeStore, tensor.F32, f32, 20 * f32, "f32 products and sums"},
