@@ -3,6 +3,7 @@ package golden
 import (
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -92,5 +93,56 @@ func TestMeter(t *testing.T) {
 	m.AddLogits([]float32{float32(math.NaN()), 0}, row)
 	if d := m.Difference(); !math.IsInf(d.Worst, 1) {
 		t.Errorf("a NaN gives %+v", d)
+	}
+}
+
+// TestAnswers checks that the complete models have their files and that their answers are safe to compare with.
+func TestAnswers(t *testing.T) {
+	for _, name := range []string{"talk", "think", "talk-q8_0"} {
+		a, err := LoadAnswers(filepath.Join(testdata, "e2e", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(a.Path); err != nil {
+			t.Error(err)
+		}
+		if len(a.Completions) < 10 || len(a.Chats) < 10 {
+			t.Errorf("%s: only %d completions and %d chats", name, len(a.Completions), len(a.Chats))
+		}
+		all := a.Completions
+		for _, c := range a.Chats {
+			if len(c.Messages) == 0 {
+				t.Errorf("%s: a chat without messages", name)
+			}
+			all = append(all, c.Completion)
+		}
+		reasons := map[string]int{}
+		for _, c := range all {
+			reasons[c.FinishReason]++
+			if c.MinMargin < 1 || len(c.Tokens) == 0 || len(c.LogProbs) != len(c.Tokens) || len(c.PromptTokens) == 0 {
+				t.Errorf("%s: unusable answer %+v", name, c)
+			}
+			if (len(c.Tokens) == c.MaxTokens) != (c.FinishReason == "length") {
+				t.Errorf("%s: %d tokens of at most %d end by %q", name, len(c.Tokens), c.MaxTokens, c.FinishReason)
+			}
+		}
+		if reasons["stop"] == 0 || reasons["length"] == 0 {
+			t.Errorf("%s: finish reasons %v", name, reasons)
+		}
+	}
+}
+
+// TestTransformersAgrees runs the oracle on the committed files again.
+func TestTransformersAgrees(t *testing.T) {
+	python := os.Getenv("ULLM_TEST_PYTHON")
+	if python == "" {
+		t.Skip("set ULLM_TEST_PYTHON to a python with torch, transformers and gguf")
+	}
+	if testing.Short() {
+		t.Skip("running the oracle takes half a minute")
+	}
+	out, err := exec.Command(python, filepath.Join(testdata, "verify.py")).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -2,7 +2,8 @@
 
     python e2e.py [name ...]      (torch 2.15.0, transformers 5.23.0, tokenizers 0.23.3, safetensors 0.8.0)
 
-A folder e2e/NAME is a Hugging Face directory like Qwen3's and has one file more:
+A folder e2e/NAME is a Hugging Face directory like Qwen3's (talk-q8_0 holds the GGUF file model.gguf instead) and has one
+file more:
 
 expected.json
     completions  [{prompt, prompt_tokens, max_tokens, tokens, text, finish_reason, logprobs, min_margin}]
@@ -16,12 +17,15 @@ Training is seeded, but its last bits depend on the machine: the committed files
 """
 
 import json
+import pathlib
 import shutil
 import sys
+import tempfile
 
-import numpy as np
 import torch
 from common import HERE, load_directory, logprobs, margins
+from gguf_golden import decode_file, gguf_name, write_file
+from quants import Q
 from safetensors.torch import save_file
 from tokens import ADDED, MERGES, SPECIAL, build, save
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
@@ -114,7 +118,7 @@ def train(model, samples, seed, steps=500):
 
 
 def answer(load, tokenizer, prompt, max_tokens):
-    """Greedy generation in float32, checked against bfloat16."""
+    """Greedy generation in float32, checked against bfloat16. load gives the model in a dtype."""
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     got = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -200,6 +204,24 @@ def make(name):
         file.chmod(0o644)
 
 
+def convert(source, fmt):
+    """Makes the GGUF file of a model and what transformers answers with its decoded weights."""
+    folder = HERE / "e2e" / f"{source}-{fmt.name.lower()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    origin = HERE / "e2e" / source
+    model = load_directory(origin)(torch.float32)
+    tensors = [(gguf_name(n), p.numpy(), Q.F32 if p.ndim == 1 else fmt) for n, p in model.state_dict().items()
+               if n != "lm_head.weight"]
+    write_file(folder / "model.gguf", model.config, tensors, origin)
+    with tempfile.TemporaryDirectory() as decoded:
+        decode_file(folder / "model.gguf", model.config, pathlib.Path(decoded))
+        expect(folder, load_directory(decoded), AutoTokenizer.from_pretrained(origin), MODELS[source]["thinks"])
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or MODELS:
-        make(name)
+    for name in sys.argv[1:] or [*MODELS, "talk-q8_0"]:
+        if name == "talk-q8_0":
+            convert("talk", Q.Q8_0)
+        else:
+            make(name)

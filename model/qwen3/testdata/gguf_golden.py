@@ -130,6 +130,10 @@ def add_tokenizer(w, vocab, folder):
     w.add_bos_token_id(ids["<|endoftext|>"])
     w.add_add_bos_token(False)
     w.add_chat_template(config["chat_template"])
+    generation = json.loads((folder / "generation_config.json").read_text())
+    w.add_sampling_temp(generation["temperature"])
+    w.add_sampling_top_k(generation["top_k"])
+    w.add_sampling_top_p(generation["top_p"])
 
 
 def decode_file(path, config, folder):
