@@ -14,6 +14,8 @@
 package tensortest
 
 import (
+	"flag"
+	"strings"
 	"testing"
 
 	"github.com/ullm/ullm/backends/ref"
@@ -45,21 +47,28 @@ type Missing struct {
 
 // Run runs the whole suite.
 func Run(t *testing.T, open Open, c Config) {
-	s := &suite{open: open, config: c, missed: map[int]bool{}}
+	s := &suite{open: open, config: c, missed: map[int]bool{}, excused: map[int]bool{}}
 	t.Run("ops", s.ops)
 	t.Run("prepare", s.prepare)
-	for i, m := range c.Missing {
-		if !s.missed[i] {
-			t.Errorf("Config.Missing: no case needs %s in %s", m.Op, m.Format)
-		}
+	t.Run("rows", s.rows)
+	t.Run("replays", s.replays)
+	t.Run("model", s.model)
+	if !t.Failed() && !filtered() {
+		t.Run("needless", s.needless)
 	}
+}
+
+// filtered tells whether the command line selects tests: then an entry may be needless because its case did not run.
+func filtered() bool {
+	f := flag.Lookup("test.run")
+	return f != nil && strings.Contains(f.Value.String(), "/")
 }
 
 // suite is one run of the suite.
 type suite struct {
-	open   Open
-	config Config
-	missed map[int]bool // entries of Config.Missing that were met
+	open            Open
+	config          Config
+	missed, excused map[int]bool // entries of Config.Missing and Config.Exceptions that were needed
 }
 
 // pair opens the device under test and the reference beside it.
@@ -98,12 +107,13 @@ func each(i tensor.Info, do func(*opCase)) {
 	}
 }
 
-// Exception is a place where a row's result depends on the rows beside it, with the reason why that is accepted.
-type Exception struct {
-	Device string // Info.Name
-	Op     tensor.Op
-	Format tensor.Format
-	Rows   int     // numbers of rows from which on it differs from one row by itself
-	Error  float64 // the largest difference, relative to the terms
-	Reason string
+// info asks a fresh device about itself.
+func (s *suite) info(t testing.TB) tensor.Info {
+	d := s.open(t, nil)
+	defer func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return d.Info()
 }

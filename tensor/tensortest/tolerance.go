@@ -97,3 +97,7 @@ func (t Tolerance) within(have, want []float32, scale []float64) error {
 	}
 	return nil
 }
+
+func sqrt(n int) float64 { return math.Sqrt(float64(n)) }
+
+func floatBits(v float32) uint32 { return math.Float32bits(v) }
