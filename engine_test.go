@@ -139,7 +139,7 @@ func TestStopTexts(t *testing.T) {
 		{[]string{"lazy"}, false, " jumps over the ", "lazy"},
 		{[]string{"lazy"}, true, " jumps over the lazy", "lazy"},
 		{[]string{"dog. And more", "r the l"}, false, " jumps ove", "r the l"}, // across tokens
-		{[]string{"lazy cat"}, false, " jumps over the lazy dog.", nil},          // held back, then let go
+		{[]string{"lazy cat"}, false, " jumps over the lazy dog.", nil},        // held back, then let go
 		{[]string{" jumps"}, false, "", " jumps"},
 	} {
 		r := prompt

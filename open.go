@@ -97,24 +97,35 @@ func Open(ctx context.Context, name string, options ...Option) (_ *Engine, err e
 
 // load opens the device and brings the model onto it.
 func (e *Engine) load(ctx context.Context, a model.Arch, f *files.Files, o Options) error {
+	var err error
+	if e.device, err = openDevice(o); err != nil {
+		return err
+	}
+	e.instance, err = loadInstance(ctx, e.device, a, f, o)
+	return err
+}
+
+func openDevice(o Options) (tensor.Device, error) {
 	backend := o.Backend
 	if backend == "" {
 		backend = "auto"
 	}
-	var err error
-	if e.device, err = backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, Log: o.Log}); err != nil {
-		return err
-	}
+	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, Log: o.Log})
+}
+
+// loadInstance turns options into sizes.
+func loadInstance(ctx context.Context, d tensor.Device, a model.Arch, f *files.Files, o Options) (*model.Instance, error) {
 	m := model.Options{Context: o.ContextLen, MaxSeqs: o.MaxBatchSeqs, MaxTokens: o.MaxBatchTokens, Eager: o.Eager, Log: o.Log}
 	if o.Progress != nil {
 		m.Progress = func(done, total int64) { o.Progress("load", done, total) }
 	}
 	if o.KVDType != "" && o.KVDType != "auto" {
+		var err error
 		if m.KV, err = tensor.ParseFormat(o.KVDType); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	info := e.device.Info()
+	info := d.Info()
 	share := o.MemoryUtilization
 	if share == 0 {
 		share = 0.9
@@ -125,8 +136,45 @@ func (e *Engine) load(ctx context.Context, a model.Arch, f *files.Files, o Optio
 	if info.Backend == "cpu" || info.Backend == "ref" {
 		m.KVBytes = hostCache(f.Config, m)
 	}
-	e.instance, err = model.Load(ctx, e.device, a, f.Config, f.Checkpoint, m)
-	return err
+	return model.Load(ctx, d, a, f.Config, f.Checkpoint, m)
+}
+
+// Instance is a model on a device without the loop that serves requests: what benchmarks drive.
+type Instance struct {
+	Device tensor.Device
+	Model  *model.Instance
+}
+
+// OpenInstance is Open without a loop, a tokenizer and a template.
+func OpenInstance(ctx context.Context, name string, o Options) (*Instance, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	f, err := Files(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	a, err := arch(f.Config.Arch)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDevice(o)
+	if err != nil {
+		return nil, err
+	}
+	m, err := loadInstance(ctx, d, a, f, o)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return &Instance{d, m}, nil
+}
+
+// Close frees everything, and says what leaked.
+func (i *Instance) Close() error {
+	err := i.Model.Close()
+	_, deviceErr := closeDevice(i.Device)
+	return errors.Join(err, deviceErr)
 }
 
 // hostCache bounds the cache in a machine's main memory, which is not ours alone: 4 GiB, or one full sequence if that

@@ -1,0 +1,28 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/ullm/ullm"
+	"github.com/ullm/ullm/server/openai"
+)
+
+func describe(e *ullm.Engine) openai.Model {
+	i := e.Info()
+	return openai.Model{ID: i.Model, Object: "model", Created: i.Created.Unix(), OwnedBy: "ullm", MaxModelLen: i.Sizing.Context}
+}
+
+func (s *Server) models(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, openai.ModelList{Object: "list", Data: []openai.Model{describe(engineOf(r))}})
+}
+
+func (s *Server) model(w http.ResponseWriter, r *http.Request) {
+	m := describe(engineOf(r))
+	if id := chi.URLParam(r, "*"); id != m.ID {
+		writeError(w, openai.NotFound("there is no model "+id+"; this server has "+m.ID))
+		return
+	}
+	writeJSON(w, http.StatusOK, m)
+}
