@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -101,9 +102,10 @@ func checkDecoded(t *testing.T, tok *Tokenizer, ids []int32, kept, skipped strin
 // stream decodes ids one by one.
 func stream(tok *Tokenizer, ids []int32, skip bool) string {
 	d := tok.NewDecoder(skip)
-	var text string
+	var text strings.Builder
 	for _, id := range ids {
-		text += d.Push(id)
+		text.WriteString(d.Push(id))
 	}
-	return text + d.Flush()
+	text.WriteString(d.Flush())
+	return text.String()
 }
