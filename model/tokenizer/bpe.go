@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 )
 
 // merge says that left followed by right becomes to. A merge's rank is its place in
@@ -138,7 +139,9 @@ func remove[T any](s []T, i int) []T {
 const none = -1
 
 func (m *merger) long(ids []int32) []int32 {
-	m.prev, m.next, m.queue = m.prev[:0], m.next[:0], m.queue[:0]
+	m.prev = slices.Grow(m.prev[:0], len(ids))
+	m.next = slices.Grow(m.next[:0], len(ids))
+	m.queue = slices.Grow(m.queue[:0], len(ids))
 	for i := range ids {
 		m.prev = append(m.prev, int32(i)-1)
 		m.next = append(m.next, int32(i)+1)

@@ -59,11 +59,12 @@ func (m *model) place(token string, id int32) error {
 	if old := m.tokens[id]; old != "" {
 		return fmt.Errorf("tokens %q and %q have the same id %d", old, token, id)
 	}
-	if old, ok := m.ids[token]; ok {
-		return fmt.Errorf("token %q has two ids, %d and %d", token, old, id)
+	known := len(m.ids)
+	m.ids[token] = id
+	if len(m.ids) == known {
+		return fmt.Errorf("token %q has two ids, %d and another", token, id)
 	}
 	m.tokens[id] = token
-	m.ids[token] = id
 	return nil
 }
 

@@ -239,8 +239,11 @@ func (m *model) readVocab(r *reader) error {
 		end int // in text; the token begins where the one before ends
 		id  int32
 	}
-	var entries []entry
-	var text []byte // all tokens: one string instead of one for each
+	// Of the rest of the file, the vocabulary takes a third and more, 20 bytes and more
+	// for a token of 7.
+	rest := len(r.b) - r.i
+	entries := make([]entry, 0, rest/64)
+	text := make([]byte, 0, rest/8) // all tokens: one string instead of one for each
 	highest := int32(-1)
 	err := r.object(func(name []byte) error {
 		id, err := r.id()
@@ -277,6 +280,7 @@ func (m *model) readVocab(r *reader) error {
 // readMerges reads merges, as ["a", "b"] or, in older files, as "a b".
 func (m *model) readMerges(r *reader) error {
 	var left, right, whole []byte
+	m.merges = make([]merge, 0, len(m.ids))
 	return r.array(func() error {
 		var err error
 		if r.peek() == '"' {

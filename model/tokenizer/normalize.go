@@ -69,6 +69,7 @@ type part struct {
 type composer struct {
 	parts []part
 	buf   []byte
+	in    [2 * utf8.UTFMax]byte // what x/text is asked about
 }
 
 // append appends the NFC of s to out: decompose, order, compose (UAX #15).
@@ -124,18 +125,16 @@ func (c *composer) append(out []byte, s string) []byte {
 func (c *composer) add(r rune) {
 	p := part{r: r}
 	if classOf(r)&mark != 0 {
-		var b [utf8.UTFMax]byte
-		p.ccc = norm.NFD.Properties(b[:utf8.EncodeRune(b[:], r)]).CCC()
+		p.ccc = norm.NFD.Properties(c.in[:utf8.EncodeRune(c.in[:], r)]).CCC()
 	}
 	c.parts = append(c.parts, p)
 }
 
 // compose returns the primary composite of a and b, if there is one.
 func (c *composer) compose(a, b rune) (rune, bool) {
-	var pair [2 * utf8.UTFMax]byte
-	n := utf8.EncodeRune(pair[:], a)
-	n += utf8.EncodeRune(pair[n:], b)
-	c.buf = norm.NFC.Append(c.buf[:0], pair[:n]...)
+	n := utf8.EncodeRune(c.in[:], a)
+	n += utf8.EncodeRune(c.in[n:], b)
+	c.buf = norm.NFC.Append(c.buf[:0], c.in[:n]...)
 	r, n := utf8.DecodeRune(c.buf)
 	// A composite that Unicode 9 did not know does not decompose in our table.
 	return r, n == len(c.buf) && classOf(r)&decomposes != 0
