@@ -103,20 +103,16 @@ func (s *suite) same(t *testing.T, what string, have, want map[spot]result) {
 
 // chunks computes the sequences alone and with their prompts cut in many ways.
 func (s *suite) chunks(t *testing.T, x *session, want map[spot]result) {
-	for _, size := range []int{1, 7, 16, 64, 300} {
-		// A cut also where the interleaved trace has an end, so that every size has spots to compare.
-		for i, ends := range [][]int{{33, 63, 70}, {280, 281, 282, 292, 300}, {16, 33, 40}} {
-			if size == 1 && i == 1 {
-				continue // sequence 0 and 2 say enough, at less cost
-			}
-			var t2 trace
-			done := 0
-			for _, end := range ends {
-				t2 = append(t2, chunked(i, end-done, size)...)
-				done = end
-			}
-			s.same(t, fmt.Sprintf("chunks of %d", size), follow(t, x, t2, lengths...), want)
+	// Cuts also where a piece of the interleaved trace ends, so that there are spots to compare.
+	ends := [][]int{{33, 63, 70}, {280, 281, 282, 292, 300}, {16, 33, 40}}
+	for _, c := range []struct{ seq, size int }{{2, 1}, {0, 7}, {2, 16}, {0, 64}, {1, 64}, {1, 300}} {
+		var alone trace
+		done := 0
+		for _, end := range ends[c.seq] {
+			alone = append(alone, chunked(c.seq, end-done, c.size)...)
+			done = end
 		}
+		s.same(t, fmt.Sprintf("sequence %d alone in chunks of %d", c.seq, c.size), follow(t, x, alone, lengths...), want)
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ullm/ullm/backends/ref"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -53,6 +52,7 @@ func Run(t *testing.T, open Open, c Config) {
 	t.Run("rows", s.rows)
 	t.Run("replays", s.replays)
 	t.Run("model", s.model)
+	t.Run("life", s.life)
 	if !t.Failed() && !filtered() {
 		t.Run("needless", s.needless)
 	}
@@ -74,10 +74,7 @@ type suite struct {
 // pair opens the device under test and the reference beside it.
 func (s *suite) pair(t testing.TB) (dut, oracle tensor.Device) {
 	dut = s.open(t, nil)
-	oracle, err := ref.Open(ref.Options{Poison: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	oracle = openRef(t)
 	t.Cleanup(func() {
 		for _, d := range []tensor.Device{dut, oracle} {
 			if err := d.Close(); err != nil {
