@@ -241,6 +241,22 @@ func (k *Kernels) FromI8Columns(dst []float32, src []int8, s *[PanelRows]float32
 	}
 }
 
+// Transpose writes dst[16·i+j] = src[j·stride+i] for i < n, j < 16.
+func (k *Kernels) Transpose(dst, src []float32, stride, n int) {
+	i := 0
+	if k.Level != Portable {
+		if i = n &^ (lanes - 1); i > 0 {
+			_, _ = dst[PanelRows*i-1], src[(PanelRows-1)*stride+i-1]
+			transpose16(&dst[0], &src[0], stride, i)
+		}
+	}
+	for ; i < n; i++ {
+		for j := range PanelRows {
+			dst[PanelRows*i+j] = src[j*stride+i]
+		}
+	}
+}
+
 // QuantizeQ8 rounds blocks of 32 values to the form that Q8 kernels read: scale max|x|/127, ties to even.
 func (k *Kernels) QuantizeQ8(dst []Q8Block, src []float32) {
 	if k.Level == Portable || len(dst) == 0 {

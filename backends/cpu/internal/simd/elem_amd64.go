@@ -69,6 +69,11 @@ func fromI8(dst *float32, src *int8, s float32, n int)
 //go:noescape
 func fromI8Columns(dst *float32, src *int8, s *float32, n int)
 
+// transpose16 writes dst[i][j] = src[j·stride+i] for j < 16, i < n, n a multiple of 8.
+//
+//go:noescape
+func transpose16(dst *float32, src *float32, stride int, n int)
+
 // quantizeQ8 writes blocks of 32 values as 32 int8, the f32 scale max|x|/127 and −128 times the sum of the integers.
 //
 //go:noescape

@@ -20,6 +20,7 @@ func fromBF16(dst *float32, src *uint16, n int)                { panic(unreachab
 func fromF16(dst *float32, src *uint16, n int)                 { panic(unreachable) }
 func fromI8(dst *float32, src *int8, s float32, n int)         { panic(unreachable) }
 func fromI8Columns(dst *float32, src *int8, s *float32, n int) { panic(unreachable) }
+func transpose16(dst, src *float32, stride, n int)             { panic(unreachable) }
 func quantizeQ8(dst *byte, src *float32, blocks int)           { panic(unreachable) }
 func nextAbove(x *float32, from, n int, limit float32) int     { panic(unreachable) }
 func pause(n int)                                              { panic(unreachable) }

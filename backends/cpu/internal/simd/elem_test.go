@@ -180,6 +180,28 @@ func TestQuantizeQ8(t *testing.T) {
 	})
 }
 
+func TestTranspose(t *testing.T) {
+	eachLevel(t, func(t *testing.T, k *Kernels) {
+		for _, n := range []int{1, 7, 8, 9, 32, 61} {
+			const stride = 64
+			src, dst := values(rand.New(rand.NewPCG(3, 3)), 16*stride), make([]float32, 16*n+8)
+			k.Transpose(dst, src, stride, n)
+			for i := range n {
+				for j := range 16 {
+					if dst[16*i+j] != src[j*stride+i] {
+						t.Fatalf("n %d: [%d][%d] is %g", n, i, j, dst[16*i+j])
+					}
+				}
+			}
+			for _, v := range dst[16*n:] {
+				if v != 0 {
+					t.Fatalf("n %d: wrote past the end", n)
+				}
+			}
+		}
+	})
+}
+
 func TestNextAbove(t *testing.T) {
 	eachLevel(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(2, 2))

@@ -49,8 +49,9 @@ type Matrix struct {
 	K, KStride  int
 	X           unsafe.Pointer
 	XStride     int
-	C           unsafe.Pointer // f32; row t at C + t·CStride, weight row r at 4·r in it
+	C           unsafe.Pointer // f32; row t at C + t·CStride, weight row r at 4·(r − 16·First) in it
 	CStride     int
+	First       int // panel that stands in C's first columns
 }
 
 // Scratch is what one thread needs to call kernels without allocating.
@@ -78,7 +79,7 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 				for i := range np {
 					t.W[i] = unsafe.Add(m.W, (p+i)*m.PanelStride)
 				}
-				t.C = unsafe.Add(m.C, tok*m.CStride+p*PanelRows*4)
+				t.C = unsafe.Add(m.C, tok*m.CStride+(p-m.First)*PanelRows*4)
 				run(t)
 				p += np
 			}
@@ -108,7 +109,7 @@ func (k *Tiles) edge(s *Scratch, m *Matrix, p, t0, t1 int) {
 		t.X = unsafe.Add(m.X, tok*m.XStride)
 		k.Run[n][1](t)
 		for i := range n {
-			c := unsafe.Slice((*float32)(unsafe.Add(m.C, (tok+i)*m.CStride+p*PanelRows*4)), rows)
+			c := unsafe.Slice((*float32)(unsafe.Add(m.C, (tok+i)*m.CStride+(p-m.First)*PanelRows*4)), rows)
 			copy(c, s.edge[i*PanelRows:])
 		}
 		tok += n

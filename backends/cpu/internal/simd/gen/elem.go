@@ -253,6 +253,7 @@ func elementwise() {
 	done()
 
 	conversions()
+	transpose()
 	quantize()
 	search()
 
@@ -352,6 +353,56 @@ func conversions() {
 	Label("test")
 	CMPQ(i, r[3])
 	JLT(LabelRef("loop"))
+	done()
+}
+
+// transpose writes 16 columns from 16 rows, 8 × 8 values at a time.
+func transpose() {
+	TEXT("transpose16", NOSPLIT, "func(dst, src *float32, stride, n int)")
+	Pragma("noescape")
+	Doc("transpose16 writes dst[i][j] = src[j·stride+i] for j < 16, i < n, n a multiple of 8.")
+	r := args("dst", "src", "stride", "n")
+	SHLQ(Imm(2), r[2])
+	three, low, high := reg.R8, reg.R9, reg.R10
+	LEAQ(Mem{Base: r[2], Index: r[2], Scale: 2}, three)
+	JMP(LabelRef("test"))
+	Label("loop")
+	MOVQ(r[1], low)
+	for h := range 2 {
+		LEAQ(Mem{Base: low, Index: r[2], Scale: 4}, high)
+		for i, base := range []reg.GPPhysical{low, high} {
+			VMOVUPS(Mem{Base: base}, ymm[4*i])
+			VMOVUPS(Mem{Base: base, Index: r[2], Scale: 1}, ymm[4*i+1])
+			VMOVUPS(Mem{Base: base, Index: r[2], Scale: 2}, ymm[4*i+2])
+			VMOVUPS(Mem{Base: base, Index: three, Scale: 1}, ymm[4*i+3])
+		}
+		for i := range 4 { // pairs of rows
+			VUNPCKLPS(ymm[2*i+1], ymm[2*i], ymm[8+2*i])
+			VUNPCKHPS(ymm[2*i+1], ymm[2*i], ymm[9+2*i])
+		}
+		for i := range 2 { // fours
+			a := 8 + 4*i
+			VUNPCKLPD(ymm[a+2], ymm[a], ymm[4*i])
+			VUNPCKHPD(ymm[a+2], ymm[a], ymm[4*i+1])
+			VUNPCKLPD(ymm[a+3], ymm[a+1], ymm[4*i+2])
+			VUNPCKHPD(ymm[a+3], ymm[a+1], ymm[4*i+3])
+		}
+		for i := range 4 { // eights
+			VPERM2F128(Imm(0x20), ymm[4+i], ymm[i], ymm[8])
+			VPERM2F128(Imm(0x31), ymm[4+i], ymm[i], ymm[9])
+			VMOVUPS(ymm[8], Mem{Base: r[0], Disp: 64*i + 32*h})
+			VMOVUPS(ymm[9], Mem{Base: r[0], Disp: 64*(i+4) + 32*h})
+		}
+		if h == 0 {
+			LEAQ(Mem{Base: high, Index: r[2], Scale: 4}, low)
+		}
+	}
+	ADDQ(Imm(32), r[1])
+	ADDQ(U32(512), r[0])
+	SUBQ(Imm(8), r[3])
+	Label("test")
+	CMPQ(r[3], Imm(0))
+	JG(LabelRef("loop"))
 	done()
 }
 

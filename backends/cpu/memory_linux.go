@@ -1,0 +1,20 @@
+package cpu
+
+import "golang.org/x/sys/unix"
+
+// adviseHuge asks for large pages, which spare address translations when weights are streamed. A refusal does not matter.
+func adviseHuge(b []byte) {
+	if len(b) >= 4<<20 {
+		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	}
+}
+
+// systemMemory is the machine's memory in bytes, all and free; zeros where it cannot be told.
+func systemMemory() (all, free int64) {
+	var i unix.Sysinfo_t
+	if unix.Sysinfo(&i) != nil {
+		return 0, 0
+	}
+	unit := int64(i.Unit)
+	return int64(i.Totalram) * unit, (int64(i.Freeram) + int64(i.Bufferram)) * unit
+}
