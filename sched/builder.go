@@ -12,15 +12,6 @@ type builder struct {
 	prefill int                  // prompt tokens that may still be planned
 }
 
-// planOrDrain answers the step as far as it is planned, or that the steps in flight must be committed first.
-func (b *builder) planOrDrain() (step *Step, drain bool) {
-	if len(b.step.Batch.Forward.Seqs) == 0 {
-		return nil, true
-	}
-	b.p.stats.Steps++
-	return b.step, false
-}
-
 // continues plans the next tokens of a running sequence, as many as the budget allows. It answers false when there is
 // no page for them.
 func (b *builder) continues(s *sequence) bool {
@@ -60,7 +51,7 @@ func (b *builder) admit(s *sequence) bool {
 	if s.req.MinTokens > 0 {
 		biases += len(s.req.Stop)
 	}
-	if b.left.Seqs == 0 || b.left.Params == 0 || biases > b.left.Bias {
+	if s.unread > 0 || b.left.Seqs == 0 || b.left.Params == 0 || biases > b.left.Bias {
 		return false
 	}
 	p := b.p

@@ -167,7 +167,7 @@ func (l *Loop) run() {
 	for {
 		more := l.takeIn()
 		if more && len(flight) < l.options.Depth {
-			if step, _ := l.policy.Next(); step != nil {
+			if step := l.policy.Next(); step != nil {
 				ticket, err := l.engine.Start(&step.Batch)
 				if err != nil {
 					l.fail(err, flight)

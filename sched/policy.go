@@ -144,7 +144,8 @@ func (p *Policy) vacate(s *sequence) {
 	s.slot, s.pages, s.computed, s.cached, s.published = -1, nil, 0, 0, 0
 }
 
-// preempt takes the memory of a running sequence, which will be computed again later.
+// preempt takes the memory of a running sequence, which will be computed again later: once the tokens that it has
+// sampled in steps still in flight are read, since they exist on the device only.
 func (p *Policy) preempt(s *sequence) {
 	p.running = slices.DeleteFunc(p.running, func(x *sequence) bool { return x == s })
 	p.vacate(s)
@@ -152,38 +153,29 @@ func (p *Policy) preempt(s *sequence) {
 	p.stats.Preemptions++
 }
 
-// Next plans a step. It answers nil when there is nothing to compute, and drain when it has to know what the steps in
-// flight sampled before it can go on: commit them and ask again.
-func (p *Policy) Next() (step *Step, drain bool) {
+// Next plans a step, or answers nil when there is nothing to plan now.
+func (p *Policy) Next() *Step {
 	b := builder{p: p, step: &Step{}, left: p.limits.Step}
 	b.prefill = p.limits.Step.Tokens
 	if p.limits.MixedPrefill > 0 && slices.ContainsFunc(p.running, func(s *sequence) bool { return s.wants(p.limits.Context) == 1 }) {
 		b.prefill = p.limits.MixedPrefill
 	}
 	full := false // no page was left for someone
-	for i := 0; i < len(p.running) && !full; i++ {
-		s := p.running[i]
-		for s.slot >= 0 && !b.continues(s) {
-			full = true
-			victim := p.running[len(p.running)-1]
-			if victim.unread > 0 {
-				// Its last tokens exist on the device only. Nothing behind s is planned, so that it cannot go on
-				// generating: once the steps in flight are committed it can be preempted.
-				return b.planOrDrain()
-			}
-			p.preempt(victim)
+	for i := 0; i < len(p.running); i++ {
+		for s := p.running[i]; s.slot >= 0 && !b.continues(s); full = true {
+			p.preempt(p.running[len(p.running)-1])
 		}
 	}
 	for !full && len(p.waiting) > 0 && len(p.slots) > 0 && b.left.Tokens > 0 && b.prefill > 0 {
-		s := p.waiting[0]
-		if !b.admit(s) {
+		if !b.admit(p.waiting[0]) {
 			break
 		}
 	}
-	if step, _ = b.planOrDrain(); step == nil {
-		return nil, false
+	if len(b.step.Batch.Forward.Seqs) == 0 {
+		return nil
 	}
-	return step, false
+	p.stats.Steps++
+	return b.step
 }
 
 // Idle tells whether there is nothing left to plan or to commit.
