@@ -195,7 +195,7 @@ func (f found) missingError(ref Ref, c cache) error {
 	case f.err != nil:
 		return fmt.Errorf("%w; offline, so only %s was looked at (%s): %w", f.err, c.dir, remedy, ErrNotCached)
 	case len(f.missing) > 0:
-		return fmt.Errorf("hub: offline, and the cached %s lacks %s: %s: %w", ref, list(f.missing), remedy, ErrNotCached)
+		return fmt.Errorf("hub: offline, and the cached %s lacks %s: %s: %w", ref, nameList(f.missing), remedy, ErrNotCached)
 	}
 	return fmt.Errorf("hub: offline, and %s is not in %s: %s: %w", ref, c.root, remedy, ErrNotCached)
 }

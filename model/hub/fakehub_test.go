@@ -163,7 +163,7 @@ func (h *fakeHub) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(path, "/api/resolve-cache/"); ok {
+	if rest, ok := strings.CutPrefix(path, "/api/resolve-cache/models/"); ok {
 		h.serveSmall(w, r, rest)
 		return
 	}
@@ -221,7 +221,7 @@ func (h *fakeHub) serveAPI(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusFound)
 			return
 		}
-		w.Header().Set("Location", "/api/resolve-cache/"+parts[0]+"/"+parts[1]+"/"+parts[4])
+		w.Header().Set("Location", "/api/resolve-cache/models/"+parts[0]+"/"+parts[1]+"/"+commit+"/"+parts[4])
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	default:
 		http.NotFound(w, r)
@@ -271,10 +271,11 @@ func (h *fakeHub) serveTree(w http.ResponseWriter, repo *fakeRepo) {
 }
 
 func (h *fakeHub) serveSmall(w http.ResponseWriter, r *http.Request, path string) {
-	parts := strings.SplitN(path, "/", 3)
+	parts := strings.SplitN(path, "/", 4)
 	h.mu.Lock()
-	file := h.repos[parts[0]+"/"+parts[1]].files[parts[2]]
+	file := h.repos[parts[0]+"/"+parts[1]].files[parts[3]]
 	h.mu.Unlock()
+	w.Header().Set("X-Repo-Commit", parts[2])
 	w.Header().Set("ETag", `W/"`+file.etag()+`"`)
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(file.data)))
 }

@@ -266,7 +266,18 @@ func TestWrongContent(t *testing.T) {
 					serve(w, repo.files[shard2].data, resume)
 					return true
 				})
-				dir, err := resolve(t.Context(), "o/m", o)
+				dir, err := resolve(t.Context(), "o/m", o, func(s *session) {
+					s.open = func(path string) (partialFile, error) {
+						f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+						size := 0
+						for _, file := range repo.files {
+							if strings.HasPrefix(filepath.Base(path), file.etag()) {
+								size = len(file.data)
+							}
+						}
+						return boundedFile{f, t, size}, err
+					}
+				})
 				if !lasting {
 					if err != nil {
 						t.Fatal(err)
@@ -285,6 +296,39 @@ func TestWrongContent(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// boundedFile fails a test that writes beyond the size of the file.
+type boundedFile struct {
+	*os.File
+	t    *testing.T
+	size int
+}
+
+func (f boundedFile) WriteAt(b []byte, at int64) (int, error) {
+	if int(at)+len(b) > f.size {
+		f.t.Errorf("%d bytes are written at %d of %d", len(b), at, f.size)
+	}
+	return f.File.WriteAt(b, at)
+}
+
+// A server that gives a byte a connection is given up, too.
+func TestDripGivenUp(t *testing.T) {
+	h := newFakeHub(t)
+	repo := h.addModel("o/m")
+	tries := 0
+	h.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		if h.isStorage(r, repo, shard1) {
+			h.mu.Lock()
+			tries++
+			h.mu.Unlock()
+			cut(w, r, repo.files[shard1].data, 1)
+		}
+		return false
+	})
+	if _, err := resolve(t.Context(), "o/m", h.options(t)); err == nil || tries != 100 {
+		t.Errorf("%v after %d tries", err, tries)
 	}
 }
 

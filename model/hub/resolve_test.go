@@ -298,7 +298,7 @@ func TestNewCommitSharesBlobs(t *testing.T) {
 
 func TestOffline(t *testing.T) {
 	h := newFakeHub(t)
-	repo := h.addModel("o/m")
+	h.addModel("o/m")
 	o := h.options(t)
 	o.Offline = true
 	if _, err := resolve(t.Context(), "o/m", o); !errors.Is(err, ErrNotCached) || !strings.Contains(err.Error(), o.CacheDir) {
@@ -318,15 +318,19 @@ func TestOffline(t *testing.T) {
 		t.Error(again, err)
 	}
 	for _, n := range []string{"config.json", "tokenizer.json", indexFile, "model-00002-of-00002.safetensors"} {
-		link, blob := filepath.Join(dir, n), filepath.Join(o.CacheDir, "models--o--m", "blobs", repo.files[n].etag())
-		if err := os.Rename(blob, blob+".away"); err != nil { // what a cleaned cache looks like
+		// What a cleaned cache looks like: a link without its blob, or, without
+		// links, no file.
+		file, err := filepath.EvalSymlinks(filepath.Join(dir, n))
+		away := filepath.Join(t.TempDir(), "away")
+		if err = errors.Join(err, os.Rename(file, away)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := resolve(t.Context(), "o/m", o); !errors.Is(err, ErrNotCached) || !strings.Contains(err.Error(), n) {
 			t.Errorf("without %s: %v", n, err)
 		}
-		_ = os.Rename(blob+".away", blob)
-		_ = link
+		if err := os.Rename(away, file); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if seen := h.seen(); len(seen) > 0 {
 		t.Errorf("offline, but asked %v", seen)

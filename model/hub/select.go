@@ -63,7 +63,7 @@ func selectFiles(ref Ref, names []string) (selection, error) {
 	}
 	if len(tensors) == 0 && !index {
 		if len(others) > 0 {
-			return selection{}, fmt.Errorf("hub: %s has neither safetensors nor GGUF weights, which are what is supported; it has %s", ref, list(others))
+			return selection{}, fmt.Errorf("hub: %s has neither safetensors nor GGUF weights, which are what is supported; it has %s", ref, nameList(others))
 		}
 		return selection{}, fmt.Errorf("hub: %s holds no model: no safetensors and no GGUF weights: %w", ref, ErrNotFound)
 	}
@@ -174,13 +174,13 @@ func pickGGUF(ref Ref, files []string) (string, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return "", fmt.Errorf("hub: %s has no GGUF file in that format; it has %s: %w", ref, list(names), ErrNotFound)
+		return "", fmt.Errorf("hub: %s has no GGUF file in that format; it has %s: %w", ref, nameList(names), ErrNotFound)
 	case isOneSplit(found):
-		return "", fmt.Errorf("hub: %s is split into several files (%s), which is not supported: choose another of %s, or join them with llama-gguf-split --merge and pass the file", ref, list(found), list(names))
+		return "", fmt.Errorf("hub: %s is split into several files (%s), which is not supported: choose another of %s, or join them with llama-gguf-split --merge and pass the file", ref, nameList(found), nameList(names))
 	case len(found) > 1 && ref.Quant == "":
-		return "", fmt.Errorf("hub: %s has several GGUF files: append one's format, as in %s:Q8_0; it has %s", ref, ref.Repo, list(found))
+		return "", fmt.Errorf("hub: %s has several GGUF files: append one's format, as in %s:Q8_0; it has %s", ref, ref.Repo, nameList(found))
 	case len(found) > 1:
-		return "", fmt.Errorf("hub: %s is ambiguous; it could be %s", ref, list(found))
+		return "", fmt.Errorf("hub: %s is ambiguous; it could be %s", ref, nameList(found))
 	}
 	return found[0], nil
 }
@@ -261,9 +261,9 @@ func hasExt(name, ext string) bool {
 	return len(name) > len(ext) && strings.EqualFold(name[len(name)-len(ext):], ext)
 }
 
-// list names files for an error message, quoted because they are foreign, and
+// nameList names files for an error message, quoted because they are foreign, and
 // not all of a thousand.
-func list(files []string) string {
+func nameList(files []string) string {
 	const most = 40
 	var b strings.Builder
 	for i, f := range files {
