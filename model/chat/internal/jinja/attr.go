@@ -22,6 +22,12 @@ func (m *machine) getAttr(v any, name string) any {
 // getItem is v[index]: an element before an attribute.
 func (m *machine) getItem(v, index any) any {
 	m.use(v)
+	index = plain(index)
+	if s, ok := v.(markup); ok {
+		if c, ok := m.getItem(string(s), index).(string); ok {
+			return markup(c)
+		}
+	}
 	switch v := v.(type) {
 	case *Dict:
 		if a, ok := m.dictGet(v, index); ok {
@@ -110,6 +116,8 @@ func (m *machine) attribute(v any, name string) (any, bool) {
 			return bound("str."+name, func(m *machine, a args) any { return fn(m, v, a) }), true
 		}
 		m.refuse(v, name, otherStringMethods...)
+	case markup:
+		return m.markupAttribute(v, name)
 	case *Dict:
 		return m.dictAttribute(v, name)
 	case *List:
@@ -146,7 +154,10 @@ func (m *machine) attribute(v any, name string) (any, bool) {
 	case float64:
 		m.refuse(v, name, "real", "imag", "conjugate", "as_integer_ratio", "is_integer", "hex", "fromhex")
 	case *rangeValue:
-		m.refuse(v, name, "start", "stop", "step", "count", "index")
+		if name == "count" || name == "index" {
+			return itemsMethod("range."+name, name, m.iterate(v)), true
+		}
+		m.refuse(v, name, "start", "stop", "step")
 	case *dictView:
 		m.refuse(v, name, "mapping", "isdisjoint")
 	}
@@ -164,7 +175,7 @@ func (m *machine) refuse(v any, name string, list ...string) {
 }
 
 func bound(name string, call func(m *machine, a args) any) *function {
-	return &function{name, call}
+	return &function{name: name, call: call}
 }
 
 func (m *machine) dictAttribute(d *Dict, name string) (any, bool) {
@@ -185,6 +196,7 @@ func (m *machine) dictAttribute(d *Dict, name string) (any, bool) {
 	case "get":
 		return bound("dict.get", func(m *machine, a args) any {
 			b := a.bind(m, 1, "key", "default")
+			m.hash(b[0])
 			if v, ok := m.dictGet(d, b[0]); ok {
 				return v
 			}

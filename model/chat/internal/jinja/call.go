@@ -115,7 +115,7 @@ func (a args) intArg(m *machine, v any, otherwise int64) int64 {
 
 // strArg is a string argument.
 func (a args) strArg(m *machine, v any) string {
-	s, ok := v.(string)
+	s, ok := plain(v).(string)
 	if !ok {
 		m.use(v)
 		m.fail("%s needs a string, got '%s'", a.fn, typeName(v))
@@ -133,6 +133,9 @@ func (m *machine) call(fn any, a args, caller *Macro) any {
 		a.fn = fn.name
 		if caller != nil {
 			m.fail("%s takes no caller", fn.name)
+		}
+		if !fn.raw {
+			a = a.plain()
 		}
 		return fn.call(m, a)
 	case *loop:
@@ -193,7 +196,7 @@ func (m *machine) callMacro(f *Macro, a args, caller *Macro) any {
 	m.enter()
 	defer m.leave()
 	d := f.def
-	s := &scope{parent: f.scope}
+	s := m.inner(f.scope)
 	given := make([]any, len(d.params))
 	for i := range given {
 		given[i] = any(absent{})

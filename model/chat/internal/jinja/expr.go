@@ -15,7 +15,7 @@ func (m *machine) eval(s *scope, e expr) any {
 }
 
 func (m *machine) evalAll(s *scope, list []expr) []any {
-	m.growItems(len(list))
+	m.growItems(len(list) + 2)
 	values := make([]any, len(list))
 	for i, e := range list {
 		values[i] = m.eval(s, e)
@@ -42,6 +42,7 @@ func (e *tupleExpr) eval(m *machine, s *scope) any { return &Tuple{m.evalAll(s, 
 type dictExpr struct{ keys, values []expr }
 
 func (e *dictExpr) eval(m *machine, s *scope) any {
+	m.grow(100)
 	d := NewDict()
 	for i, k := range e.keys {
 		key := m.eval(s, k)
@@ -226,7 +227,11 @@ type filterExpr struct {
 func (e *filterExpr) eval(m *machine, s *scope) any { return e.apply(m, s, m.eval(s, e.of)) }
 
 func (e *filterExpr) apply(m *machine, s *scope, v any) any {
-	return e.fn(m, v, e.args.eval(m, s, e.name))
+	a := e.args.eval(m, s, e.name)
+	if !takesMarkup[e.name] {
+		v, a = plain(v), a.plain()
+	}
+	return e.fn(m, v, a)
 }
 
 type testExpr struct {

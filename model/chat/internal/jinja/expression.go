@@ -339,6 +339,9 @@ func (p *parser) parseArgs() *argExprs {
 			}
 			name := p.name()
 			p.next()
+			if len(a.names) > maxKeywords {
+				p.fail("more than %d keyword arguments are not supported", maxKeywords)
+			}
 			for _, have := range a.names {
 				if have == name {
 					p.fail("argument '%s' is given twice", name)
@@ -387,9 +390,6 @@ func (p *parser) parseTest(of expr) expr {
 	name := p.name()
 	fn, ok := tests[name]
 	if !ok {
-		if name == "escaped" {
-			p.fail("the test '%s' is not supported", name)
-		}
 		p.fail("no test named '%s'", name)
 	}
 	e := &testExpr{of: of, name: name, fn: fn}

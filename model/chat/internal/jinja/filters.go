@@ -13,50 +13,54 @@ type filterFunc func(m *machine, v any, a args) any
 
 // filters are those of jinja2, with transformers' tojson.
 var filters = map[string]filterFunc{
-	"abs":        absFilter,
-	"attr":       attrFilter,
-	"capitalize": text(func(m *machine, s string) any { return m.capitalize(s) }),
-	"center":     centerFilter,
-	"count":      lengthFilter,
-	"d":          defaultFilter,
-	"default":    defaultFilter,
-	"dictsort":   dictsortFilter,
-	"first":      firstFilter,
-	"float":      floatFilter,
-	"format":     formatFilter,
-	"indent":     indentFilter,
-	"int":        intFilter,
-	"items":      itemsFilter,
-	"join":       joinFilter,
-	"last":       lastFilter,
-	"length":     lengthFilter,
-	"list":       listFilter,
-	"lower":      text(func(m *machine, s string) any { return m.lower(s) }),
-	"map":        mapFilter,
-	"max":        extremeFilter(1),
-	"min":        extremeFilter(-1),
-	"reject":     selectFilter(false, false),
-	"rejectattr": selectFilter(true, false),
-	"replace":    replaceFilter,
-	"reverse":    reverseFilter,
-	"round":      roundFilter,
-	"select":     selectFilter(false, true),
-	"selectattr": selectFilter(true, true),
-	"sort":       sortFilter,
-	"string":     text(func(m *machine, s string) any { return s }),
-	"sum":        sumFilter,
-	"title":      text(func(m *machine, s string) any { return m.titleFilter(s) }),
-	"tojson":     tojson,
-	"trim":       trimFilter,
-	"unique":     uniqueFilter,
-	"upper":      text(func(m *machine, s string) any { return m.upper(s) }),
-	"wordcount":  text(func(m *machine, s string) any { return m.wordCount(s) }),
+	"abs":         absFilter,
+	"attr":        attrFilter,
+	"capitalize":  keepMarkup(text(func(m *machine, s string) any { return m.capitalize(s) })),
+	"center":      centerFilter,
+	"count":       lengthFilter,
+	"d":           defaultFilter,
+	"default":     defaultFilter,
+	"dictsort":    dictsortFilter,
+	"e":           escapeFilter,
+	"escape":      escapeFilter,
+	"first":       firstFilter,
+	"forceescape": forceEscapeFilter,
+	"safe":        safeFilter,
+	"float":       floatFilter,
+	"format":      formatFilter,
+	"indent":      indentFilter,
+	"int":         intFilter,
+	"items":       itemsFilter,
+	"join":        joinFilter,
+	"last":        lastFilter,
+	"length":      lengthFilter,
+	"list":        listFilter,
+	"lower":       keepMarkup(text(func(m *machine, s string) any { return m.lower(s) })),
+	"map":         mapFilter,
+	"max":         extremeFilter(1),
+	"min":         extremeFilter(-1),
+	"reject":      selectFilter(false, false),
+	"rejectattr":  selectFilter(true, false),
+	"replace":     replaceFilter,
+	"reverse":     reverseFilter,
+	"round":       roundFilter,
+	"select":      selectFilter(false, true),
+	"selectattr":  selectFilter(true, true),
+	"sort":        sortFilter,
+	"string":      keepMarkup(text(func(m *machine, s string) any { return s })),
+	"sum":         sumFilter,
+	"title":       keepMarkup(text(func(m *machine, s string) any { return m.titleFilter(s) })),
+	"tojson":      tojson,
+	"trim":        keepMarkup(trimFilter),
+	"unique":      uniqueFilter,
+	"upper":       keepMarkup(text(func(m *machine, s string) any { return m.upper(s) })),
+	"wordcount":   text(func(m *machine, s string) any { return m.wordCount(s) }),
 }
 
 // unsupportedFilters are jinja2's others.
 var unsupportedFilters = map[string]bool{
-	"batch": true, "e": true, "escape": true, "filesizeformat": true, "forceescape": true, "groupby": true,
-	"pprint": true, "random": true, "safe": true, "slice": true, "striptags": true, "truncate": true,
+	"batch": true, "filesizeformat": true, "groupby": true,
+	"pprint": true, "random": true, "slice": true, "striptags": true, "truncate": true,
 	"urlencode": true, "urlize": true, "wordwrap": true, "xmlattr": true,
 }
 
@@ -122,6 +126,7 @@ func floatFilter(m *machine, v any, a args) any {
 	}
 	switch v := v.(type) {
 	case string:
+		m.tick(len(v)) // it takes longer than reading
 		if f, ok := parseFloat(v); ok {
 			return f
 		}
@@ -171,7 +176,7 @@ func intFilter(m *machine, v any, a args) any {
 	if !ok {
 		return or(b[0], int64(0))
 	}
-	m.read(len(s))
+	m.tick(len(s))
 	if i, ok := m.parseInt(s, base); ok {
 		return i
 	}

@@ -14,11 +14,15 @@ const maxWidth = 1000
 // %o; others are refused.
 func (m *machine) percent(s string, v any) string {
 	values := []any{v}
-	single := true
 	if t, ok := v.(*Tuple); ok {
-		values, single = t.items, false
+		values = t.items
 	}
 	named, isDict := v.(*Dict)
+	optional := false // Python lets what can be subscripted stay unused
+	switch v.(type) {
+	case *Dict, *List, *rangeValue, *Undefined:
+		optional = true
+	}
 	var b strings.Builder
 	used := 0
 	for i := 0; i < len(s); {
@@ -78,7 +82,7 @@ func (m *machine) percent(s string, v any) string {
 		m.grow(len(text))
 		b.WriteString(text)
 	}
-	if used < len(values) && !(single && isDict) {
+	if used < len(values) && !optional {
 		m.fail("not all arguments converted during string formatting")
 	}
 	return b.String()

@@ -6,14 +6,14 @@ import (
 
 // globals are the names that every template knows.
 var globals = map[string]any{
-	"range":           &function{"range", rangeFunc},
-	"dict":            &function{"dict", dictFunc},
-	"namespace":       &function{"namespace", namespaceFunc},
-	"raise_exception": &function{"raise_exception", raiseFunc},
-	"strftime_now":    &function{"strftime_now", strftimeFunc},
-	"cycler":          &function{"cycler", unsupportedFunc},
-	"joiner":          &function{"joiner", unsupportedFunc},
-	"lipsum":          &function{"lipsum", unsupportedFunc},
+	"range":           &function{name: "range", call: rangeFunc},
+	"dict":            &function{name: "dict", call: dictFunc, raw: true},
+	"namespace":       &function{name: "namespace", call: namespaceFunc, raw: true},
+	"raise_exception": &function{name: "raise_exception", call: raiseFunc},
+	"strftime_now":    &function{name: "strftime_now", call: strftimeFunc},
+	"cycler":          &function{name: "cycler", call: unsupportedFunc},
+	"joiner":          &function{name: "joiner", call: unsupportedFunc},
+	"lipsum":          &function{name: "lipsum", call: unsupportedFunc},
 }
 
 // unsupportedGlobals are those that Parse refuses to call.
@@ -115,7 +115,9 @@ func raiseFunc(m *machine, a args) any {
 
 func strftimeFunc(m *machine, a args) any {
 	format := a.strArg(m, a.bind(m, 1, "format")[0])
-	m.grow(len(format))
+	if len(format) > 1000 {
+		m.fail("strftime_now: a format of %d bytes is not supported", len(format))
+	}
 	text, bad := strftime(m.now, format)
 	if bad != "" {
 		m.fail("strftime_now: the directive '%s' is not supported", bad)

@@ -65,11 +65,11 @@ type Limits struct {
 }
 
 // LimitsFor are the limits for an input (messages, tools and all) of n bytes.
-// They leave a real template a factor of a hundred or more.
+// Real templates take less than a hundredth of the fixed parts.
 func LimitsFor(n int) Limits {
 	return Limits{
 		Steps:  10_000_000 + 16*int64(n),
-		Bytes:  256<<20 + 64*int64(n),
+		Bytes:  128<<20 + 64*int64(n),
 		Output: 16<<20 + 4*n,
 		Depth:  2000,
 	}
@@ -77,8 +77,10 @@ func LimitsFor(n int) Limits {
 
 const (
 	maxSource  = 1 << 20 // the largest templates in use are some 30 KB
-	maxNesting = 200     // of blocks and of parentheses in a source; each costs the parser stack
+	maxNesting = 400     // of what the parser recurses into: a block counts 1, parentheses 3
 	maxRange   = 100_000 // elements of a range, as in jinja2's sandbox
+
+	maxKeywords = 255 // keyword arguments of a call
 )
 
 // Template is a parsed template. It is immutable: any number of renderings may

@@ -183,6 +183,8 @@ func (m *machine) dump(out *strings.Builder, st *jsonStyle, v any, level int) {
 		put(jsonScalar(v))
 	case string:
 		m.quote(out, st, v)
+	case markup:
+		m.quote(out, st, string(v))
 	case *List:
 		array(v.items)
 	case *Tuple:
@@ -198,7 +200,7 @@ func (m *machine) dump(out *strings.Builder, st *jsonStyle, v any, level int) {
 				put(st.item)
 			}
 			newline(level + 1)
-			switch k := v.keys[at].(type) {
+			switch k := plain(v.keys[at]).(type) {
 			case string:
 				m.quote(out, st, k)
 			default:

@@ -93,6 +93,15 @@ func (m *machine) growItems(n int) {
 	m.grow(16 * n)
 }
 
+// scopeBytes is about what a scope takes, for a program that keeps many.
+const scopeBytes = 200
+
+// inner makes a scope inside s.
+func (m *machine) inner(s *scope) *scope {
+	m.grow(scopeBytes)
+	return &scope{parent: s}
+}
+
 // enter counts one level of nesting; leave takes it back. A failure in between
 // ends the rendering, so leave need not be deferred.
 func (m *machine) enter() {

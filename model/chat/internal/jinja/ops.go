@@ -10,7 +10,18 @@ import (
 
 // binary is an arithmetic operator of Python.
 func (m *machine) binary(op string, a, b any) any {
+	if s, ok := a.(string); ok && op == "%" {
+		return m.percent(s, plain(b))
+	}
 	m.useBoth(a, b)
+	_, aIsMarkup := a.(markup)
+	_, bIsMarkup := b.(markup)
+	if aIsMarkup || bIsMarkup {
+		if op != "+" {
+			m.fail("'%s' with a string that is marked as safe is not supported", op)
+		}
+		return m.addMarkup(a, b)
+	}
 	switch x := a.(type) {
 	case string:
 		switch y := b.(type) {
@@ -23,9 +34,6 @@ func (m *machine) binary(op string, a, b any) any {
 			if op == "*" {
 				return m.repeat(x, y)
 			}
-		}
-		if op == "%" {
-			return m.percent(x, b)
 		}
 	case *List:
 		switch y := b.(type) {
@@ -237,6 +245,9 @@ func floorMod(x, y float64) float64 {
 // slice is Python's v[from:to:step]; nil bounds are absent.
 func (m *machine) slice(v, from, to, step any) any {
 	m.use(v)
+	if s, ok := v.(markup); ok {
+		return markup(m.str(m.slice(string(s), from, to, step)))
+	}
 	var n int
 	ascii := true
 	switch v := v.(type) {
@@ -248,6 +259,8 @@ func (m *machine) slice(v, from, to, step any) any {
 		n = len(v.items)
 	case *Tuple:
 		n = len(v.items)
+	case *rangeValue:
+		n = int(v.n)
 	default:
 		m.fail("'%s' object cannot be sliced", typeName(v))
 	}
@@ -274,6 +287,8 @@ func (m *machine) slice(v, from, to, step any) any {
 		return &List{pick(v.items)}
 	case *Tuple:
 		return &Tuple{pick(v.items)}
+	case *rangeValue:
+		return &rangeValue{v.at(int64(start)), v.step * int64(k), int64(count)}
 	}
 	s := v.(string)
 	if ascii && k == 1 {

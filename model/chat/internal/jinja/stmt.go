@@ -76,7 +76,7 @@ func (i *ifStmt) exec(m *machine, s *scope) signal {
 type scopeStmt struct{ body []stmt }
 
 func (b *scopeStmt) exec(m *machine, s *scope) signal {
-	return execAll(m, &scope{parent: s}, b.body)
+	return execAll(m, m.inner(s), b.body)
 }
 
 type withStmt struct {
@@ -88,7 +88,7 @@ type withStmt struct {
 
 func (w *withStmt) exec(m *machine, s *scope) signal {
 	m.line = w.line
-	inner := &scope{parent: s}
+	inner := m.inner(s)
 	for i, t := range w.targets {
 		t.assign(m, inner, m.eval(s, w.values[i]))
 	}
@@ -121,7 +121,7 @@ func (st *setBlockStmt) exec(m *machine, s *scope) signal {
 
 // filtered renders a body and passes the text through filters.
 func filtered(m *machine, s *scope, line int, chain []*filterExpr, body []stmt) any {
-	inner := &scope{parent: s}
+	inner := m.inner(s)
 	var v any = m.captured(func() { execAll(m, inner, body) })
 	m.line = line
 	for _, f := range chain {
@@ -207,7 +207,7 @@ func (f *forStmt) run(m *machine, s *scope, of any, depth0 int) {
 		items = f.selected(m, s, items)
 	}
 	if len(items) == 0 {
-		execAll(m, &scope{parent: s}, f.otherwise)
+		execAll(m, m.inner(s), f.otherwise)
 		return
 	}
 	l := &loop{items: items, depth0: depth0}
@@ -219,7 +219,7 @@ func (f *forStmt) run(m *machine, s *scope, of any, depth0 int) {
 	for i, v := range items {
 		m.tick(4)
 		l.index0 = i
-		inner := &scope{parent: s}
+		inner := m.inner(s)
 		inner.set("loop", l)
 		f.target.assign(m, inner, v)
 		if execAll(m, inner, f.body) == signalBreak {
@@ -232,7 +232,7 @@ func (f *forStmt) selected(m *machine, s *scope, items []any) []any {
 	var kept []any
 	for _, v := range items {
 		m.tick(4)
-		inner := &scope{parent: s}
+		inner := m.inner(s)
 		f.target.assign(m, inner, v)
 		if truth(m.eval(inner, f.test)) {
 			m.growItems(1)

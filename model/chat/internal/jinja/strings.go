@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -70,6 +69,7 @@ func (m *machine) upper(s string) string {
 	if isASCII(s) {
 		return strings.ToUpper(s)
 	}
+	m.tick(len(s) / 8)
 	return cases.Upper(language.Und).String(s)
 }
 
@@ -78,13 +78,18 @@ func (m *machine) lower(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(s)
 	}
+	m.tick(len(s) / 8)
 	return cases.Lower(language.Und).String(s)
 }
 
-func titleRune(r rune) string {
-	if r < utf8.RuneSelf {
+func (m *machine) titleRune(r rune) string {
+	switch {
+	case r < utf8.RuneSelf:
 		return strings.ToUpper(string(r))
+	case !unicode.IsLower(r) && !unicode.IsUpper(r):
+		return string(unicode.ToTitle(r))
 	}
+	m.tick(16)
 	return cases.Title(language.Und, cases.NoLower).String(string(r))
 }
 
@@ -99,7 +104,7 @@ func (m *machine) capitalize(s string) string {
 	if lowerFirst := m.lower(s[:size]); strings.HasPrefix(rest, lowerFirst) {
 		first = len(lowerFirst)
 	}
-	return titleRune(r) + rest[first:]
+	return m.titleRune(r) + rest[first:]
 }
 
 // titleWords is str.title: a letter after one that has no case starts a word.
@@ -112,7 +117,7 @@ func (m *machine) titleWords(s string) string {
 		case inWord:
 			b.WriteString(string(unicode.ToLower(r)))
 		default:
-			b.WriteString(titleRune(r))
+			b.WriteString(m.titleRune(r))
 		}
 		inWord = unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r)
 	}
@@ -231,8 +236,7 @@ func (m *machine) stringList(parts []string) *List {
 	return &List{items}
 }
 
-// splitArgs reads the arguments of split; the pieces are charged for what
-// strings.SplitN takes, before it takes it.
+// splitArgs reads the arguments of split, and charges for the pieces.
 func splitArgs(m *machine, s string, a args) (sep string, space bool, most int64) {
 	b := a.bind(m, 0, "sep", "maxsplit")
 	most = a.intArg(m, b[1], -1)
@@ -255,10 +259,11 @@ func splitMethod(m *machine, s string, a args) any {
 	if space {
 		return m.stringList(fields(s, most))
 	}
-	if most < 0 || most >= math.MaxInt32 {
-		return m.stringList(strings.Split(s, sep))
+	pieces := strings.Count(s, sep) + 1
+	if most >= 0 && most < int64(pieces) {
+		pieces = int(most) + 1
 	}
-	return m.stringList(strings.SplitN(s, sep, int(most)+1))
+	return m.stringList(strings.SplitN(s, sep, pieces))
 }
 
 func rsplitMethod(m *machine, s string, a args) any {

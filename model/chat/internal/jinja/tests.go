@@ -7,7 +7,7 @@ import (
 
 type testFunc func(m *machine, v any, a args) bool
 
-// tests are those of jinja2, but for "escaped".
+// tests are those of jinja2.
 var tests = map[string]testFunc{
 	"boolean":     isType(func(v any) bool { _, ok := v.(bool); return ok }),
 	"callable":    isType(isCallable),
@@ -19,7 +19,8 @@ var tests = map[string]testFunc{
 	"integer":     isType(isInteger),
 	"float":       isType(func(v any) bool { _, ok := v.(float64); return ok }),
 	"number":      isType(isNumber),
-	"string":      isType(func(v any) bool { _, ok := v.(string); return ok }),
+	"string":      isType(func(v any) bool { _, ok := plain(v).(string); return ok }),
+	"escaped":     isType(func(v any) bool { _, ok := v.(markup); return ok }),
 	"mapping":     isType(func(v any) bool { _, ok := v.(*Dict); return ok }),
 	"iterable":    isType(func(v any) bool { _, isLoop := v.(*loop); return isLoop || iterable(v) }),
 	"sequence":    isType(isSequence),
@@ -84,7 +85,7 @@ func isCallable(v any) bool {
 
 func isSequence(v any) bool {
 	switch v.(type) {
-	case string, *List, *Tuple, *Dict, *rangeValue, *Undefined:
+	case string, markup, *List, *Tuple, *Dict, *rangeValue, *Undefined:
 		return true
 	}
 	return false

@@ -14,6 +14,8 @@ func (m *machine) str(v any) string {
 	switch v := v.(type) {
 	case string:
 		return v
+	case markup:
+		return string(v)
 	case *Undefined:
 		return ""
 	case nil, bool, int64:
@@ -58,6 +60,9 @@ func (m *machine) repr(b *strings.Builder, v any) {
 	case string:
 		m.grow(4 * len(v))
 		b.WriteString(stringRepr(v))
+	case markup:
+		m.grow(4*len(v) + len("Markup()"))
+		b.WriteString("Markup(" + stringRepr(string(v)) + ")")
 	case *List:
 		m.reprItems(b, "[", v.items, "]")
 	case *Tuple:

@@ -8,7 +8,7 @@ import (
 )
 
 // The values of a template are nil (None), bool, int64, *big.Int (from JSON
-// only), float64, string, and pointers to the types below. Lists, tuples and
+// only), float64, string, markup, and pointers to the types below. Lists, tuples and
 // dicts never change once a template can see them, as in jinja2's immutable
 // sandbox, so that they may share their elements.
 
@@ -85,6 +85,8 @@ func dictKey(v any) (any, bool) {
 		return int64(0), true
 	case int64, string:
 		return v, true
+	case markup:
+		return string(v), true
 	case float64:
 		if i := int64(v); float64(i) == v && math.Abs(v) < 1<<62 {
 			return i, true
@@ -92,6 +94,20 @@ func dictKey(v any) (any, bool) {
 		return v, true
 	}
 	return nil, false
+}
+
+// hash fails for what Python cannot look up in a dict.
+func (m *machine) hash(key any) {
+	switch key := key.(type) {
+	case *List, *Dict:
+		m.fail("unhashable type: '%s'", typeName(key))
+	case *Tuple:
+		m.enter()
+		for _, v := range key.items {
+			m.hash(v)
+		}
+		m.leave()
+	}
 }
 
 func (m *machine) dictGet(d *Dict, key any) (any, bool) {
@@ -109,7 +125,7 @@ func (m *machine) dictGet(d *Dict, key any) (any, bool) {
 func (m *machine) dictSet(d *Dict, key, value any) {
 	hash, ok := dictKey(key)
 	if !ok {
-		m.fail("a value of type %s cannot be a key of a dict here", typeName(key))
+		m.fail("a value of type %s as a key of a dict is not supported", typeName(key))
 	}
 	m.grow(64)
 	d.set(hash, key, value)
@@ -141,6 +157,7 @@ func (r *rangeValue) at(i int64) int64 { return r.start + i*r.step }
 type function struct {
 	name string
 	call func(m *machine, a args) any
+	raw  bool // takes markup as it is
 }
 
 func typeName(v any) string {
@@ -155,6 +172,8 @@ func typeName(v any) string {
 		return "float"
 	case string:
 		return "str"
+	case markup:
+		return "Markup"
 	case *List:
 		return "list"
 	case *Tuple:
@@ -194,6 +213,8 @@ func truth(v any) bool {
 		return v != 0
 	case string:
 		return v != ""
+	case markup:
+		return v != ""
 	case *List:
 		return len(v.items) > 0
 	case *Tuple:
@@ -210,7 +231,7 @@ func truth(v any) bool {
 
 // length is Python's len(); ok is false where that is a TypeError.
 func (m *machine) length(v any) (n int, ok bool) {
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case string:
 		m.read(len(v))
 		return utf8.RuneCountInString(v), true
@@ -235,7 +256,7 @@ func (m *machine) length(v any) (n int, ok bool) {
 // iterable says whether iterate accepts v.
 func iterable(v any) bool {
 	switch v.(type) {
-	case string, *List, *Tuple, *Dict, *dictView, *rangeValue, *Undefined, *Generator:
+	case string, markup, *List, *Tuple, *Dict, *dictView, *rangeValue, *Undefined, *Generator:
 		return true
 	}
 	return false
@@ -244,9 +265,9 @@ func iterable(v any) bool {
 // iterate returns the elements of v, which the caller must not change, and uses
 // up a generator.
 func (m *machine) iterate(v any) []any {
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case string:
-		m.growItems(len(v))
+		m.growItems(2 * len(v))
 		chars := make([]any, 0, utf8.RuneCountInString(v))
 		for i := 0; i < len(v); {
 			_, size := utf8.DecodeRuneInString(v[i:])
@@ -263,7 +284,7 @@ func (m *machine) iterate(v any) []any {
 	case *dictView:
 		return v.items
 	case *rangeValue:
-		m.growItems(int(v.n))
+		m.growItems(2 * int(v.n))
 		items := make([]any, v.n)
 		for i := range items {
 			items[i] = v.at(int64(i))
@@ -306,6 +327,7 @@ func integer(v any) (int64, bool) {
 func (m *machine) equal(a, b any) bool {
 	m.enter()
 	defer m.leave()
+	a, b = plain(a), plain(b)
 	switch x := a.(type) {
 	case nil:
 		return b == nil
@@ -414,6 +436,7 @@ func (m *machine) compare(a, b any, op string) int {
 	m.enter()
 	defer m.leave()
 	m.useBoth(a, b)
+	a, b = plain(a), plain(b)
 	if c, ok := compareNumbers(a, b); ok {
 		return c
 	}
@@ -456,7 +479,8 @@ func (m *machine) useBoth(a, b any) { m.use(a); m.use(b) }
 
 // contains is Python's `item in of`.
 func (m *machine) contains(of, item any) bool {
-	switch of := of.(type) {
+	item = plain(item)
+	switch of := plain(of).(type) {
 	case string:
 		s, ok := item.(string)
 		if !ok {
@@ -465,6 +489,7 @@ func (m *machine) contains(of, item any) bool {
 		m.read(len(of))
 		return strings.Contains(of, s)
 	case *Dict:
+		m.hash(item)
 		_, found := m.dictGet(of, item)
 		return found
 	}
