@@ -3,7 +3,6 @@ package golden
 import (
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -129,20 +128,5 @@ func TestAnswers(t *testing.T) {
 		if reasons["stop"] == 0 || reasons["length"] == 0 {
 			t.Errorf("%s: finish reasons %v", name, reasons)
 		}
-	}
-}
-
-// TestTransformersAgrees runs the oracle on the committed files again.
-func TestTransformersAgrees(t *testing.T) {
-	python := os.Getenv("ULLM_TEST_PYTHON")
-	if python == "" {
-		t.Skip("set ULLM_TEST_PYTHON to a python with torch, transformers and gguf")
-	}
-	if testing.Short() {
-		t.Skip("running the oracle takes half a minute")
-	}
-	out, err := exec.Command(python, filepath.Join(testdata, "verify.py")).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
