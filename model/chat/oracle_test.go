@@ -378,6 +378,29 @@ func TestDefaultTemplate(t *testing.T) {
 	}
 }
 
+// TestDefaultTemplateForm: without tools the default template is Qwen3's form.
+func TestDefaultTemplateForm(t *testing.T) {
+	source, _ := realTemplate(t)
+	real, own := parse(t, source), parse(t, DefaultTemplate)
+	for _, messages := range []string{
+		`[{"role":"user","content":"Hi"}]`,
+		`[{"role":"system","content":"Be nice"},{"role":"user","content":"Hi"},{"role":"assistant","content":"<think>\nhm\n</think>\n\nHello"},{"role":"user","content":"Why?"}]`,
+		`[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello","reasoning_content":"hm"},{"role":"user","content":"Why?"}]`,
+		`[{"role":"user","content":"Hi"},{"role":"assistant","content":"","reasoning_content":"hm","tool_calls":[{"type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","content":"1"}]`,
+	} {
+		for _, thinking := range []bool{true, false} {
+			r := request{Messages: json.RawMessage(messages), AddGenerationPrompt: true, Kwargs: map[string]any{"enable_thinking": thinking}}
+			want, err := r.render(real)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := r.render(own); err != nil || got != want {
+				t.Errorf("%s, thinking %v: got %q, %v; want %q", messages, thinking, got, err, want)
+			}
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	ctx := context.Background()
 	hi := Input{Messages: []Message{{Role: "user", Content: "hi"}}}

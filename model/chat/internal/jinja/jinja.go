@@ -10,10 +10,10 @@
 // the values of this package alone, and cannot change those it was given.
 //
 // What the language of jinja2 has and this package does not (template
-// inheritance, imports, HTML escaping, some filters) is refused by Parse, by
-// name. Integers are limited to 64 bits; larger ones from JSON can be printed
-// and compared only. A method that Python has on a value and this package does
-// not is an error when it is looked up.
+// inheritance, imports, autoescape, some filters) is refused by Parse, by name.
+// Integers are limited to 64 bits; larger ones from JSON can be printed and
+// compared only. Tuples cannot be keys of a dict. A method that Python has on a
+// value and this package does not is an error when it is looked up.
 package jinja
 
 import (
