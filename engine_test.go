@@ -2,11 +2,8 @@ package ullm_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,28 +12,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ullm/ullm"
+	"github.com/ullm/ullm/internal/e2e"
 	"github.com/ullm/ullm/model/chat"
 	"github.com/ullm/ullm/sched"
 	"github.com/ullm/ullm/tensor"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// expected is what transformers answers, greedily: see testdata/e2e.py beside the models.
-type expected struct {
-	Completions, Chats []struct {
-		Prompt       string
-		PromptTokens []int32 `json:"prompt_tokens"`
-		Messages     []chat.Message
-		Kwargs       map[string]any `json:"chat_template_kwargs"`
-		Tools        []json.RawMessage
-		MaxTokens    int `json:"max_tokens"`
-		Tokens       []int32
-		Text         string
-		Finish       string `json:"finish_reason"`
-		Logprobs     []float64
-	}
-}
 
 const talk = "model/qwen3/testdata/e2e/talk"
 
@@ -58,18 +40,24 @@ func open(t *testing.T, name string, options ...ullm.Option) *ullm.Engine {
 }
 
 // answer reads a whole answer.
-func answer(t *testing.T, e *ullm.Engine, r ullm.Request) (text string, tokens []ullm.Token) {
+func answer(t *testing.T, e *ullm.Engine, r ullm.Request) (tokens []ullm.Token) {
 	t.Helper()
-	var b strings.Builder
 	for tok, err := range e.Generate(t.Context(), r) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.WriteString(tok.Reasoning)
-		b.WriteString(tok.Text)
 		tokens = append(tokens, tok)
 	}
-	return b.String(), tokens
+	return tokens
+}
+
+// texts joins what tokens add.
+func texts(tokens []ullm.Token) (reasoning, content string) {
+	for _, t := range tokens {
+		reasoning += t.Reasoning
+		content += t.Text
+	}
+	return reasoning, content
 }
 
 func ids(tokens []ullm.Token) []int32 {
@@ -83,47 +71,52 @@ func ids(tokens []ullm.Token) []int32 {
 func ptr[T any](v T) *T { return &v }
 
 func TestAnswersAsTransformers(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join(talk, "expected.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want expected
-	if err := json.Unmarshal(b, &want); err != nil {
-		t.Fatal(err)
-	}
 	for _, backend := range []string{"ref", "cpu"} {
-		t.Run(backend, func(t *testing.T) {
-			e := open(t, talk, ullm.Backend(backend))
-			check := func(r ullm.Request, max int, wantIDs []int32, wantText, wantFinish string, wantLogprobs []float64) {
-				t.Helper()
-				r.MaxTokens, r.Temperature = max, ptr(0.0)
-				text, tokens := answer(t, e, r)
-				if got := ids(tokens); !slices.Equal(got, wantIDs) {
-					t.Errorf("%q %v: tokens %v, want %v", r.Prompt, r.Messages, got, wantIDs)
-					return
-				}
-				last := tokens[len(tokens)-1]
-				if text != wantText || last.Finish != wantFinish || last.Usage == nil || last.Usage.Completion != len(wantIDs) {
-					t.Errorf("%q: text %q, finish %q, usage %+v; want %q, %q", r.Prompt, text, last.Finish, last.Usage, wantText, wantFinish)
-				}
-				for i, l := range wantLogprobs {
-					if diff := math.Abs(float64(tokens[i].Logprob) - l); backend == "ref" && diff > 2e-3 || diff > 0.1 {
-						t.Errorf("%q: token %d: logprob %g, want %g", r.Prompt, i, tokens[i].Logprob, l)
-					}
-				}
+		for _, name := range []string{"talk", "think", "talk-q8_0"} {
+			t.Run(backend+"/"+name, func(t *testing.T) { answersAsTransformers(t, backend, name) })
+		}
+	}
+}
+
+func answersAsTransformers(t *testing.T, backend, name string) {
+	want := e2e.Load(t, name)
+	e := open(t, want.Path, ullm.Backend(backend))
+	check := func(r ullm.Request, a e2e.Answer, reasoning, content string) {
+		t.Helper()
+		r.MaxTokens, r.Temperature = a.MaxTokens, ptr(0.0)
+		tokens := answer(t, e, r)
+		if got := ids(tokens); !slices.Equal(got, a.Tokens) {
+			t.Errorf("%q: tokens %v, want %v", a.Prompt, got, a.Tokens)
+			return
+		}
+		last := tokens[len(tokens)-1]
+		if r, c := texts(tokens); r != reasoning || c != content || last.Finish != a.Finish {
+			t.Errorf("%q: reasoning %q, text %q, finish %q; want %q, %q, %q", a.Prompt, r, c, last.Finish, reasoning, content, a.Finish)
+		}
+		u := last.Usage
+		if u == nil || u.Prompt != len(a.PromptTokens) || u.Completion != len(a.Tokens) || (u.Reasoning > 0) != (reasoning != "") || u.Reasoning >= u.Completion {
+			t.Errorf("%q: usage %+v", a.Prompt, u)
+		}
+		for i, l := range a.Logprobs {
+			if diff := math.Abs(float64(tokens[i].Logprob) - l); backend == "ref" && diff > 2e-3 || diff > 0.1 {
+				t.Errorf("%q: token %d: logprob %g, want %g", a.Prompt, i, tokens[i].Logprob, l)
 			}
-			for _, c := range want.Completions {
-				check(ullm.Request{Prompt: c.Prompt}, c.MaxTokens, c.Tokens, c.Text, c.Finish, c.Logprobs)
-				check(ullm.Request{Tokens: c.PromptTokens}, c.MaxTokens, c.Tokens, c.Text, c.Finish, c.Logprobs)
-			}
-			for _, c := range want.Chats {
-				r := ullm.Request{Messages: c.Messages, Kwargs: c.Kwargs}
-				for _, tool := range c.Tools {
-					r.Tools = append(r.Tools, tool)
-				}
-				check(r, c.MaxTokens, c.Tokens, c.Text, c.Finish, c.Logprobs)
-			}
-		})
+		}
+	}
+	for _, c := range want.Completions {
+		check(ullm.Request{Prompt: c.Prompt}, c, "", c.Text)
+		check(ullm.Request{Tokens: c.PromptTokens}, c, "", c.Text)
+	}
+	for _, c := range want.Chats {
+		var r ullm.Request
+		for _, m := range c.Messages {
+			r.Messages = append(r.Messages, chat.Message{Role: m.Role, Content: m.Content})
+		}
+		if c.EnableThinking != nil {
+			r.Kwargs = map[string]any{"enable_thinking": *c.EnableThinking}
+		}
+		reasoning, content := c.Split()
+		check(r, c.Answer, reasoning, content)
 	}
 }
 
@@ -144,15 +137,28 @@ func TestStopTexts(t *testing.T) {
 	} {
 		r := prompt
 		r.Stop, r.IncludeStop = c.stop, c.include
-		text, tokens := answer(t, e, r)
+		tokens := answer(t, e, r)
+		_, text := texts(tokens)
 		if last := tokens[len(tokens)-1]; text != c.want || last.Finish != "stop" || last.StopReason != c.reason {
 			t.Errorf("stop %q: text %q, finish %q, reason %v; want %q, reason %v", c.stop, text, last.Finish, last.StopReason, c.want, c.reason)
 		}
 	}
-	r := prompt
-	r.MinTokens, r.Stop = 10, []string{"jumps"}
-	if text, _ := answer(t, e, r); !strings.HasPrefix(text, " jumps over") {
-		t.Errorf("with min_tokens, a stop text ended the answer early: %q", text)
+	// With min_tokens, only stop texts that end behind that many tokens count.
+	full := answer(t, e, prompt)
+	for n := range len(full) {
+		_, before := texts(full[:n])
+		r := prompt
+		r.MinTokens, r.Stop = n, []string{"s", "umps ov"}
+		want := " jumps over the lazy dog."
+		for at := 1; at < len(want); at++ { // the first stop text that ends behind the first n tokens
+			if end := want[:at]; len(end) > len(before) && (strings.HasSuffix(end, "s") || strings.HasSuffix(end, "umps ov")) {
+				want = strings.TrimSuffix(strings.TrimSuffix(end, "s"), "umps ov")
+				break
+			}
+		}
+		if _, got := texts(answer(t, e, r)); got != want {
+			t.Errorf("min_tokens %d (%q): got %q, want %q", n, before, got, want)
+		}
 	}
 }
 
@@ -164,7 +170,7 @@ func TestSameTokens(t *testing.T) {
 	for _, backend := range []string{"ref", "cpu"} {
 		t.Run(backend, func(t *testing.T) {
 			plain := open(t, talk, ullm.With(ullm.Options{Backend: backend, NoPrefixCache: true, NoAsync: true}))
-			_, want := answer(t, plain, question)
+			want := answer(t, plain, question)
 			for name, o := range map[string]ullm.Options{
 				"default":      {},
 				"small chunks": {MaxBatchTokens: 7},

@@ -14,7 +14,7 @@ import (
 // Token is one step of an answer. Its text may lag behind: a character that spans tokens, or what could become a stop
 // text, comes with a later token.
 type Token struct {
-	ID        int32  // -1 on a last Token that only carries text which was held back
+	ID        int32
 	Text      string // of the answer
 	Reasoning string // of the thinking before it (Request.Messages only)
 	Logprob   float32
@@ -53,11 +53,11 @@ type Generation struct {
 	thinking *chat.Thinking // nil: the text is not split
 	eos      []int32
 
-	prompt   []*PromptLogprob
-	ids      []int32
-	usage    Usage
-	answered bool // text of the answer was seen: what comes is no reasoning
-	finished bool
+	prompt    []*PromptLogprob
+	ids       []int32
+	usage     Usage
+	reasoning bool // the answer began with reasoning, and nothing has come after it
+	finished  bool
 }
 
 // Generate answers a request, token by token. Breaking out of the loop ends the request.
@@ -171,17 +171,14 @@ func (g *Generation) token(e sched.Event) Token {
 	if g.request.Logprobs != nil {
 		t.Top = top(e, *g.request.Logprobs)
 	}
-	piece, hit := "", ""
+	piece := ""
 	if e.Finish != sched.FinishStop || g.request.IncludeStop {
 		piece = g.decoder.Push(id)
 	}
 	if e.Finish != sched.Unfinished {
 		piece += g.decoder.Flush()
 	}
-	text := piece
-	if len(g.ids) > g.request.MinTokens {
-		text, hit = g.stopper.push(piece)
-	}
+	text, hit := g.stopper.push(piece, len(g.ids) > g.request.MinTokens)
 	switch {
 	case hit != "":
 		if g.request.IncludeStop {
@@ -220,10 +217,14 @@ func (g *Generation) split(t *Token, text string) {
 		t.Reasoning += reasoning
 		t.Text += content
 	}
-	if t.Text != "" {
-		g.answered = true
+	// All tokens before the first of the content are the reasoning's, its marks included.
+	switch {
+	case t.Text != "":
+		g.reasoning = false
+	case t.Reasoning != "":
+		g.reasoning = true
 	}
-	if t.Reasoning != "" && !g.answered {
-		g.usage.Reasoning++
+	if g.reasoning {
+		g.usage.Reasoning = len(g.ids)
 	}
 }

@@ -32,34 +32,49 @@ func arch(name string) (model.Arch, error) {
 	return nil, fmt.Errorf("ullm: architecture %q is not supported; supported: %q", name, model.ArchQwen3)
 }
 
-// Open opens a model and starts to serve it. name is "" for the embedded guide, a Hugging Face directory, a .gguf file,
-// a hub id ("Qwen/Qwen3-0.6B@main", "Qwen/Qwen3-0.6B-GGUF:Q8_0") or a random model ("random:0.6b,q8_0"). When it fails,
-// or ctx ends, everything is freed.
-func Open(ctx context.Context, name string, options ...Option) (_ *Engine, err error) {
-	var o Options
-	for _, f := range options {
-		f(&o)
-	}
+// setDefaults fills in what may be nil.
+func (o *Options) setDefaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+}
+
+// openFiles opens a model's files and finds its architecture.
+func openFiles(ctx context.Context, name string, o Options) (*files.Files, model.Arch, error) {
 	f, err := Files(ctx, name, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.RopeScaling != "" {
+		err = f.Config.SetRopeScaling([]byte(o.RopeScaling))
+	}
+	var a model.Arch
+	if err == nil {
+		a, err = arch(f.Config.Arch)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, a, nil
+}
+
+// Open opens a model and starts to serve it. name is "" for the embedded guide, a Hugging Face directory, a .gguf file,
+// a hub id ("Qwen/Qwen3-0.6B@main", "Qwen/Qwen3-0.6B-GGUF:Q8_0") or a random model ("random:0.6b,q8_0"). When it fails,
+// or ctx ends, everything is freed.
+func Open(ctx context.Context, name string, options ...Option) (*Engine, error) {
+	var o Options
+	for _, f := range options {
+		f(&o)
+	}
+	o.setDefaults()
+	f, a, err := openFiles(ctx, name, o)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if o.RopeScaling != "" {
-		if err := f.Config.SetRopeScaling([]byte(o.RopeScaling)); err != nil {
-			return nil, err
-		}
-	}
-	a, err := arch(f.Config.Arch)
-	if err != nil {
-		return nil, err
-	}
 	e := &Engine{config: f.Config, now: o.Now, log: o.Log}
 	if err := e.parseTemplate(f.Template, o.ChatTemplate); err != nil {
 		return nil, err
@@ -147,18 +162,12 @@ type Instance struct {
 
 // OpenInstance is Open without a loop, a tokenizer and a template.
 func OpenInstance(ctx context.Context, name string, o Options) (*Instance, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	f, err := Files(ctx, name, o)
+	o.setDefaults()
+	f, a, err := openFiles(ctx, name, o)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	a, err := arch(f.Config.Arch)
-	if err != nil {
-		return nil, err
-	}
 	d, err := openDevice(o)
 	if err != nil {
 		return nil, err

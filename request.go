@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/ullm/ullm/model"
 	"github.com/ullm/ullm/model/chat"
 	"github.com/ullm/ullm/sched"
 	"github.com/ullm/ullm/tensor"
@@ -21,8 +23,10 @@ type Request struct {
 	Tokens   []int32        // ids; or
 	Messages []chat.Message // a conversation, rendered by the model's chat template, whose thinking is split off
 
-	Tools  []RawTool      // for Messages
-	Kwargs map[string]any // for Messages: what the template reads, such as enable_thinking
+	Tools  []json.RawMessage // for Messages: definitions as JSON, whose keys keep their order
+	Kwargs map[string]any    // for Messages: what the template reads, such as enable_thinking
+
+	AddSpecial *bool // put the tokens around the text that the tokenizer has for that; nil: yes for Prompt, no for Messages
 
 	MaxTokens int // 0: the rest of the context
 	MinTokens int
@@ -49,16 +53,17 @@ type Request struct {
 	Priority       int  // larger goes first
 }
 
-// RawTool is a tool's definition as JSON, its keys in order.
-type RawTool = []byte
-
 // RequestError is a mistake in a request: Param names the field as OpenAI's API spells it.
 type RequestError struct{ Param, Message string }
 
 func (e *RequestError) Error() string { return "ullm: " + e.Param + ": " + e.Message }
 
 // TooLong tells that a prompt does not fit the context.
-type TooLong struct{ Tokens, Context int }
+type TooLong struct {
+	Param   string // "prompt" or "messages"
+	Tokens  int    // of the prompt, or at least as many
+	Context int
+}
 
 func (e *TooLong) Error() string {
 	return fmt.Sprintf("ullm: the prompt has %d tokens or more, the context holds %d and the answer needs at least one; shorten the prompt or serve with a larger --context-len", e.Tokens, e.Context)
@@ -66,10 +71,7 @@ func (e *TooLong) Error() string {
 
 // Render applies the chat template.
 func (e *Engine) Render(ctx context.Context, r *Request, generate bool) (string, error) {
-	in := chat.Input{Messages: r.Messages, AddGenerationPrompt: generate, Kwargs: r.Kwargs, Now: e.now()}
-	for _, t := range r.Tools {
-		in.Tools = append(in.Tools, t)
-	}
+	in := chat.Input{Messages: r.Messages, Tools: r.Tools, AddGenerationPrompt: generate, Kwargs: r.Kwargs, Now: e.now()}
 	if id := e.config.BOS; id >= 0 {
 		in.BOS = e.tokenizer.TokenString(id)
 	}
@@ -91,7 +93,7 @@ func (e *Engine) prompt(ctx context.Context, r *Request) (ids []int32, thinking 
 		return nil, false, &RequestError{"prompt", "give exactly one of a text, token ids and messages, and not an empty one"}
 	}
 	limit := e.info.Sizing.Context
-	text := r.Prompt
+	text, param, addSpecial := r.Prompt, "prompt", true
 	switch {
 	case len(r.Tokens) > 0:
 		for _, id := range r.Tokens {
@@ -104,16 +106,23 @@ func (e *Engine) prompt(ctx context.Context, r *Request) (ids []int32, thinking 
 		if text, err = e.Render(ctx, r, true); err != nil {
 			return nil, false, err
 		}
+		param, addSpecial = "messages", false
 		thinking = strings.HasSuffix(strings.TrimRight(text, "\n"), "<think>")
 		fallthrough
 	default:
 		var whole bool
 		if ids, whole = e.tokenizer.EncodeLimited(text, true, limit); !whole {
-			return nil, false, &TooLong{len(ids), limit}
+			return nil, false, &TooLong{param, limit + 1, limit}
+		}
+		if r.AddSpecial != nil {
+			addSpecial = *r.AddSpecial
+		}
+		if addSpecial {
+			ids = e.tokenizer.AddSpecial(ids)
 		}
 	}
 	if len(ids) >= limit {
-		return nil, false, &TooLong{len(ids), limit}
+		return nil, false, &TooLong{param, len(ids), limit}
 	}
 	if len(ids) == 0 {
 		return nil, false, &RequestError{"prompt", "is empty"}
@@ -190,6 +199,12 @@ func (e *Engine) lower(r *Request, prompt []int32) (*sched.Request, error) {
 		q.Bias = append(q.Bias, sched.Bias{ID: id, Value: v})
 	}
 	slices.SortFunc(q.Bias, func(a, b sched.Bias) int { return int(a.ID - b.ID) })
+	switch {
+	case len(q.Bias) > model.MaxBias:
+		return nil, &RequestError{"logit_bias", fmt.Sprintf("has %d entries; at most %d are supported", len(q.Bias), model.MaxBias)}
+	case r.MinTokens > 0 && len(q.Bias)+len(q.Stop) > model.MaxBias:
+		return nil, &RequestError{"stop_token_ids", fmt.Sprintf("with min_tokens, at most %d tokens can have a bias or be stops", model.MaxBias)}
+	}
 	if r.Logprobs != nil {
 		q.Top = *r.Logprobs
 	}

@@ -10,20 +10,22 @@ type stopper struct {
 }
 
 // push takes a piece of text and returns what is certain not to belong to a stop text. When one is complete, hit names
-// it, and out ends before it.
-func (s *stopper) push(piece string) (out, hit string) {
+// it, and out ends before it. While the stopper is not armed, stop texts that are complete count as plain text.
+func (s *stopper) push(piece string, armed bool) (out, hit string) {
 	if len(s.stops) == 0 {
 		return piece, ""
 	}
-	text := s.held + piece
-	s.held = ""
+	text, old := s.held+piece, len(s.held)
 	at := len(text) + 1
 	for _, stop := range s.stops {
-		if i := strings.Index(text, stop); i >= 0 && (i < at || i == at && len(stop) > len(hit)) {
+		from := max(0, old-len(stop)+1) // one that ended before was let go
+		i := strings.Index(text[from:], stop) + from
+		if armed && i >= from && (i < at || i == at && len(stop) > len(hit)) {
 			at, hit = i, stop
 		}
 	}
 	if hit != "" {
+		s.held = ""
 		return text[:at], hit
 	}
 	keep := 0

@@ -35,9 +35,9 @@ type Engine struct {
 	instance *model.Instance
 	loop     *sched.Loop
 
-	closeOnce sync.Once
-	closeErr  error
-	report    Report
+	drainOnce, closeOnce sync.Once
+	drainErr, closeErr   error
+	report               Report
 }
 
 // Info describes an open model.
@@ -80,10 +80,28 @@ func (e *Engine) Done() <-chan struct{} { return e.loop.Done() }
 // Err is the failure that ended the engine, nil while it serves and after an orderly end.
 func (e *Engine) Err() error { return e.loop.Err() }
 
+// Drain refuses new requests, lets running ones finish until ctx ends, and cuts off the rest (sched.ErrCut). Nothing is
+// freed yet: that is for Shutdown or Close, which do all of this and need no Drain before them. A server calls it so that
+// the last answers can be written before memory goes. A later call returns the first one's result.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.drainOnce.Do(func() { e.drainErr = e.stage("requests", func() error { return e.loop.Shutdown(ctx) }) })
+	return e.drainErr
+}
+
 // Shutdown refuses new requests, lets running ones finish until ctx ends, cuts off the rest (sched.ErrCut), and frees
 // everything. A later call returns the first one's result.
 func (e *Engine) Shutdown(ctx context.Context) error {
-	e.closeOnce.Do(func() { e.closeErr = e.shutdown(ctx) })
+	e.closeOnce.Do(func() {
+		e.closeErr = errors.Join(
+			e.Drain(ctx),
+			e.stage("model", e.instance.Close),
+			e.stage("device", func() error {
+				var err error
+				e.report, err = closeDevice(e.device)
+				return err
+			}))
+		e.log.Info(e.report.String())
+	})
 	return e.closeErr
 }
 
@@ -97,28 +115,20 @@ func (e *Engine) Close() error {
 // Freed says what was freed; it is complete once Shutdown or Close has returned.
 func (e *Engine) Freed() Report { return e.report }
 
-func (e *Engine) shutdown(ctx context.Context) error {
-	stage := func(name string, f func() error) error {
-		begun := time.Now()
-		err := f()
-		attrs := []any{"stage", name, "seconds", time.Since(begun).Seconds()}
-		if err != nil {
-			attrs = append(attrs, "error", err)
-		}
+// stage logs one stage of a shutdown and how long it took.
+func (e *Engine) stage(name string, f func() error) error {
+	begun := time.Now()
+	err := f()
+	attrs := []any{"stage", name, "seconds", time.Since(begun).Seconds()}
+	switch {
+	case err == nil:
 		e.log.Info("shutdown", attrs...)
-		return err
+	case errors.Is(err, sched.ErrCut):
+		e.log.Warn("shutdown", append(attrs, "error", err)...)
+	default:
+		e.log.Error("shutdown", append(attrs, "error", err)...)
 	}
-	errs := []error{
-		stage("requests", func() error { return e.loop.Shutdown(ctx) }),
-		stage("model", e.instance.Close),
-		stage("device", func() error {
-			var err error
-			e.report, err = closeDevice(e.device)
-			return err
-		}),
-	}
-	e.log.Info(e.report.String())
-	return errors.Join(errs...)
+	return err
 }
 
 // closeDevice closes a device on which everything has been closed, and reports what had not.
