@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"iter"
-	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -18,9 +17,6 @@ const maxChoices = 128
 
 // sampling turns the fields that all endpoints share into an engine's request without a prompt.
 func sampling(s *openai.Sampling) (ullm.Request, *openai.Error) {
-	if e := s.Unsupported(); e != nil {
-		return ullm.Request{}, e
-	}
 	bias, e := s.Bias()
 	if e != nil {
 		return ullm.Request{}, e
@@ -32,17 +28,14 @@ func sampling(s *openai.Sampling) (ullm.Request, *openai.Error) {
 		MinTokens: s.MinTokens, Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP,
 		RepetitionPenalty: s.RepetitionPenalty, PresencePenalty: s.PresencePenalty, FrequencyPenalty: s.FrequencyPenalty,
 		LogitBias: bias, Stop: s.Stop, StopTokens: s.StopTokenIDs, IgnoreEOS: s.IgnoreEOS, IncludeStop: s.IncludeStop,
-		KeepSpecial: s.SkipSpecialTokens != nil && !*s.SkipSpecialTokens, PromptLogprobs: s.PromptLogprobs, Priority: s.Priority,
+		AddSpecial: s.AddSpecialTokens, KeepSpecial: s.SkipSpecialTokens != nil && !*s.SkipSpecialTokens, PromptLogprobs: s.PromptLogprobs, Priority: s.Priority,
 	}
 	if r.TopK != nil && *r.TopK == -1 { // vLLM's "all"
 		all := 0
 		r.TopK = &all
 	}
-	if s.MaxTokens != nil {
-		if *s.MaxTokens < 1 {
-			return r, openai.Invalid("max_tokens", "must be at least 1")
-		}
-		r.MaxTokens = *s.MaxTokens
+	if r.MaxTokens, e = maxTokens("max_tokens", s.MaxTokens); e != nil {
+		return r, e
 	}
 	if s.Seed != nil {
 		seed := uint64(*s.Seed)
@@ -52,6 +45,17 @@ func sampling(s *openai.Sampling) (ullm.Request, *openai.Error) {
 		return r, openai.Invalid("stream_options", "is only for streamed answers")
 	}
 	return r, nil
+}
+
+// maxTokens is a length limit, 0 where there is none.
+func maxTokens(param string, n *int) (int, *openai.Error) {
+	switch {
+	case n == nil:
+		return 0, nil
+	case *n < 1:
+		return 0, openai.Invalid(param, "must be at least 1")
+	}
+	return *n, nil
 }
 
 // choices is n with its default, bounded.
@@ -67,13 +71,16 @@ func choices(n *int, prompts int) (int, *openai.Error) {
 
 // answers are the generations of one request: n for each prompt, in order.
 type answers struct {
-	gens []*ullm.Generation
-	n    int
+	server *Server
+	begun  time.Time
+	gens   []*ullm.Generation
+	n      int
 }
 
 // start queues n generations for each prompt; the engine computes what they share once.
-func start(ctx context.Context, e *ullm.Engine, prompts []ullm.Request, n int) (*answers, error) {
-	a := &answers{n: n}
+func (s *Server) start(ctx context.Context, e *ullm.Engine, prompts []ullm.Request, n int) (*answers, error) {
+	a := &answers{server: s, begun: time.Now(), n: n}
+	s.answers.add(1)
 	for _, p := range prompts {
 		for i := range n {
 			p.Choice = i
@@ -92,6 +99,7 @@ func (a *answers) close() {
 	for _, g := range a.gens {
 		g.Close()
 	}
+	a.server.answers.add(-1)
 }
 
 // usage begins with the prompts' tokens; answers are added as they end.
@@ -122,7 +130,7 @@ type choiceToken struct {
 }
 
 // tokens reads all answers at once, in whatever order tokens come. The first error ends them all.
-func (a *answers) tokens(ctx context.Context, m *metrics) iter.Seq2[choiceToken, error] {
+func (a *answers) tokens(ctx context.Context) iter.Seq2[choiceToken, error] {
 	return func(yield func(choiceToken, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		type item struct {
@@ -135,12 +143,10 @@ func (a *answers) tokens(ctx context.Context, m *metrics) iter.Seq2[choiceToken,
 		defer cancel()
 		for i, g := range a.gens {
 			readers.Go(func() {
-				clock := m.clock()
+				clock := clock{metrics: a.server.metrics, last: a.begun}
 				for {
 					t, err := g.Next(ctx)
-					if err == nil {
-						clock.token(&t)
-					}
+					clock.token(&t, err)
 					select {
 					case items <- item{choiceToken{i, t}, err}:
 					case <-ctx.Done():
@@ -166,55 +172,4 @@ func (a *answers) tokens(ctx context.Context, m *metrics) iter.Seq2[choiceToken,
 			}
 		}
 	}
-}
-
-// eventStream writes server-sent events.
-type eventStream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	begun   bool
-}
-
-// writeDeadline is how long a client may take to accept an event.
-const writeDeadline = 30 * time.Second
-
-func newEventStream(w http.ResponseWriter) *eventStream {
-	return &eventStream{w: w, control: http.NewResponseController(w)}
-}
-
-// send writes one event; it fails when the client is gone or does not read.
-func (s *eventStream) send(body any) error {
-	b, err := marshal(body)
-	if err != nil {
-		return err
-	}
-	return s.raw(b)
-}
-
-// done writes the event that ends a stream.
-func (s *eventStream) done() { _ = s.raw([]byte("[DONE]")) }
-
-// fail ends a stream that cannot go on with an event that says why.
-func (s *eventStream) fail(err error) {
-	_ = s.send(errorOf(err))
-	s.done()
-}
-
-func (s *eventStream) raw(data []byte) error {
-	if !s.begun {
-		s.begun = true
-		h := s.w.Header()
-		h.Set("Content-Type", "text/event-stream; charset=utf-8")
-		h.Set("Cache-Control", "no-cache")
-		h.Set("X-Accel-Buffering", "no") // proxies that would hold events back
-		s.w.WriteHeader(http.StatusOK)
-	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeDeadline))
-	event := make([]byte, 0, len(data)+8)
-	event = append(event, "data: "...)
-	event = append(append(event, data...), '\n', '\n')
-	if _, err := s.w.Write(event); err != nil {
-		return err
-	}
-	return s.control.Flush()
 }

@@ -2,12 +2,13 @@ package server
 
 import (
 	"crypto/rand"
-	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"time"
 
 	"github.com/ullm/ullm"
+	"github.com/ullm/ullm/model/chat"
 	"github.com/ullm/ullm/server/openai"
 )
 
@@ -26,7 +27,7 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 		writeError(w, errorOf(err))
 		return
 	}
-	if c.answers, err = start(r.Context(), c.engine, []ullm.Request{prompt}, n); err != nil {
+	if c.answers, err = s.start(r.Context(), c.engine, []ullm.Request{prompt}, n); err != nil {
 		writeError(w, errorOf(err))
 		return
 	}
@@ -34,9 +35,9 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 	c.Chat = openai.Chat{ID: "chatcmpl-" + rand.Text(), Object: "chat.completion", Created: time.Now().Unix(), Model: c.engine.Info().Model}
 	if c.request.Stream {
 		c.Object = "chat.completion.chunk"
-		c.stream(s, w, r)
+		c.stream(w, r)
 	} else {
-		c.whole(s, w, r)
+		c.whole(w, r)
 	}
 }
 
@@ -45,18 +46,20 @@ func (c *chatCompletion) read(r *http.Request) (ullm.Request, int, error) {
 	if err := openai.Decode(r.Body, q); err != nil {
 		return ullm.Request{}, 0, err
 	}
-	if e := unsupportedChat(q); e != nil {
+	if e := checkMessages(q.Messages); e != nil {
 		return ullm.Request{}, 0, e
 	}
-	if len(q.Messages) == 0 {
-		return ullm.Request{}, 0, openai.Invalid("messages", "is missing or empty")
-	}
-	if q.MaxCompletionTokens != nil {
-		q.MaxTokens = q.MaxCompletionTokens
+	if q.AddGenerationPrompt != nil && !*q.AddGenerationPrompt {
+		return ullm.Request{}, 0, openai.NotSupported("add_generation_prompt", "add_generation_prompt must be true; use /v1/completions to continue a text")
 	}
 	p, e := sampling(&q.Sampling)
 	if e != nil {
 		return p, 0, e
+	}
+	if q.MaxCompletionTokens != nil {
+		if p.MaxTokens, e = maxTokens("max_completion_tokens", q.MaxCompletionTokens); e != nil {
+			return p, 0, e
+		}
 	}
 	n, e := choices(q.N, 1)
 	if e != nil {
@@ -78,22 +81,19 @@ func (c *chatCompletion) read(r *http.Request) (ullm.Request, int, error) {
 	return p, n, nil
 }
 
-// unsupportedChat names the first field of chat completions that is known, used, and not supported.
-func unsupportedChat(q *openai.ChatRequest) *openai.Error {
-	used := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
-	for _, f := range []struct {
-		field string
-		used  bool
-	}{
-		{"tools", len(q.Tools) > 0 && string(q.ToolChoice) != `"none"`},
-		{"tool_choice", used(q.ToolChoice) && string(q.ToolChoice) != `"none"` && string(q.ToolChoice) != `"auto"`},
-		{"functions", used(q.Functions)}, {"function_call", used(q.FunctionCall)}, {"audio", used(q.Audio)},
-		{"modalities", len(q.Modalities) > 1 || len(q.Modalities) == 1 && q.Modalities[0] != "text"},
-		{"add_generation_prompt", q.AddGenerationPrompt != nil && !*q.AddGenerationPrompt},
-		{"continue_final_message", q.ContinueFinal},
-	} {
-		if f.used {
-			return openai.NotSupported(f.field, f.field+" is not supported yet")
+// checkMessages refuses roles that no template of Qwen3's knows and would pass over in silence, and reads OpenAI's newer
+// name for system.
+func checkMessages(messages []chat.Message) *openai.Error {
+	if len(messages) == 0 {
+		return openai.Invalid("messages", "is missing or empty")
+	}
+	for i := range messages {
+		switch m := &messages[i]; m.Role {
+		case "system", "user", "assistant", "tool":
+		case "developer":
+			m.Role = "system"
+		default:
+			return openai.Invalid(fmt.Sprintf("messages[%d].role", i), fmt.Sprintf("%q is none of system, developer, user, assistant and tool", m.Role))
 		}
 	}
 	return nil
@@ -122,7 +122,7 @@ func templateKwargs(q *openai.ChatRequest) (map[string]any, *openai.Error) {
 	return k, nil
 }
 
-func (c *chatCompletion) whole(s *Server, w http.ResponseWriter, r *http.Request) {
+func (c *chatCompletion) whole(w http.ResponseWriter, r *http.Request) {
 	c.Choices = make([]openai.ChatChoice, len(c.answers.gens))
 	c.Usage = c.answers.usage()
 	for i := range c.Choices {
@@ -131,7 +131,7 @@ func (c *chatCompletion) whole(s *Server, w http.ResponseWriter, r *http.Request
 			c.Choices[i].Logprobs = &openai.ChatLogprobs{Content: []openai.TokenLogprob{}}
 		}
 	}
-	for t, err := range c.answers.tokens(r.Context(), s.metrics) {
+	for t, err := range c.answers.tokens(r.Context()) {
 		if err != nil {
 			writeError(w, errorOf(err))
 			return
@@ -170,7 +170,7 @@ func (c *chatCompletion) promptExtras(into *openai.Chat) {
 	}
 }
 
-func (c *chatCompletion) stream(s *Server, w http.ResponseWriter, r *http.Request) {
+func (c *chatCompletion) stream(w http.ResponseWriter, r *http.Request) {
 	events := newEventStream(w)
 	usage := c.answers.usage()
 	options := c.request.StreamOptions
@@ -188,7 +188,7 @@ func (c *chatCompletion) stream(s *Server, w http.ResponseWriter, r *http.Reques
 	seen := make([]bool, len(c.answers.gens))
 	begun := false
 	empty := ""
-	for t, err := range c.answers.tokens(r.Context(), s.metrics) {
+	for t, err := range c.answers.tokens(r.Context()) {
 		if err != nil {
 			events.fail(err)
 			return

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/ullm/ullm"
@@ -28,7 +29,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		writeError(w, errorOf(err))
 		return
 	}
-	if c.answers, err = start(r.Context(), c.engine, prompts, n); err != nil {
+	if c.answers, err = s.start(r.Context(), c.engine, prompts, n); err != nil {
 		writeError(w, errorOf(err))
 		return
 	}
@@ -41,9 +42,9 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if c.request.Stream {
-		c.stream(s, w, r)
+		c.stream(w, r)
 	} else {
-		c.whole(s, w, r)
+		c.whole(w, r)
 	}
 }
 
@@ -54,14 +55,10 @@ func (c *completion) read(r *http.Request) ([]ullm.Request, int, error) {
 		return nil, 0, err
 	}
 	switch {
-	case q.Suffix != nil && *q.Suffix != "":
-		return nil, 0, openai.NotSupported("suffix", "suffix is not supported: this model does not fill in")
-	case q.BestOf != nil && *q.BestOf > 1:
-		return nil, 0, openai.NotSupported("best_of", "best_of is not supported; use n")
 	case len(q.Prompt) == 0:
-		return nil, 0, openai.Invalid("prompt", "is missing")
+		return nil, 0, openai.Invalid("prompt", "is missing or empty")
 	case len(q.Prompt) > maxChoices:
-		return nil, 0, openai.Invalid("prompt", "too many prompts")
+		return nil, 0, openai.Invalid("prompt", "at most "+strconv.Itoa(maxChoices)+" prompts are answered at once")
 	}
 	base, e := sampling(&q.Sampling)
 	if e != nil {
@@ -110,11 +107,11 @@ func finish(t *ullm.Token) (reason *string, stop any) {
 	return &t.Finish, t.StopReason
 }
 
-func (c *completion) whole(s *Server, w http.ResponseWriter, r *http.Request) {
+func (c *completion) whole(w http.ResponseWriter, r *http.Request) {
 	c.Choices = make([]openai.CompletionChoice, len(c.answers.gens))
 	c.Usage = c.answers.usage()
 	seen := make([]bool, len(c.Choices))
-	for t, err := range c.answers.tokens(r.Context(), s.metrics) {
+	for t, err := range c.answers.tokens(r.Context()) {
 		if err != nil {
 			writeError(w, errorOf(err))
 			return
@@ -155,12 +152,12 @@ func (c *completion) extras(choice *openai.CompletionChoice, g *ullm.Generation,
 	}
 }
 
-func (c *completion) stream(s *Server, w http.ResponseWriter, r *http.Request) {
+func (c *completion) stream(w http.ResponseWriter, r *http.Request) {
 	events := newEventStream(w)
 	usage := c.answers.usage()
 	seen := make([]bool, len(c.answers.gens))
 	options := c.request.StreamOptions
-	for t, err := range c.answers.tokens(r.Context(), s.metrics) {
+	for t, err := range c.answers.tokens(r.Context()) {
 		if err != nil {
 			events.fail(err)
 			return

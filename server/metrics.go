@@ -1,6 +1,9 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -48,23 +51,32 @@ func newMetrics(s *Server) *metrics {
 
 // clock times the tokens of one answer.
 type clock struct {
-	m    *metrics
-	last time.Time
-	seen bool
+	metrics *metrics
+	last    time.Time // of the token before, or of the request
+	seen    bool
 }
 
-func (m *metrics) clock() *clock { return &clock{m: m, last: time.Now()} }
-
-func (c *clock) token(t *ullm.Token) {
+// token is told what Generation.Next returned.
+func (c *clock) token(t *ullm.Token, err error) {
+	switch {
+	case err == io.EOF:
+		return
+	case errors.Is(err, context.Canceled):
+		c.metrics.finished.WithLabelValues("abort").Inc()
+		return
+	case err != nil:
+		c.metrics.finished.WithLabelValues("error").Inc()
+		return
+	}
 	now := time.Now()
 	if c.seen {
-		c.m.interToken.Observe(now.Sub(c.last).Seconds())
+		c.metrics.interToken.Observe(now.Sub(c.last).Seconds())
 	} else {
-		c.m.firstToken.Observe(now.Sub(c.last).Seconds())
+		c.metrics.firstToken.Observe(now.Sub(c.last).Seconds())
 	}
 	c.last, c.seen = now, true
 	if t.Finish != "" {
-		c.m.finished.WithLabelValues(t.Finish).Inc()
+		c.metrics.finished.WithLabelValues(t.Finish).Inc()
 	}
 }
 

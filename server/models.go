@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/go-chi/chi/v5"
 
@@ -20,8 +21,12 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) model(w http.ResponseWriter, r *http.Request) {
 	m := describe(engineOf(r))
-	if id := chi.URLParam(r, "*"); id != m.ID {
-		writeError(w, openai.NotFound("there is no model "+id+"; this server has "+m.ID))
+	id := chi.URLParam(r, "*")
+	if plain, err := url.PathUnescape(id); err == nil { // chi keeps %2F as it is
+		id = plain
+	}
+	if id != m.ID {
+		writeError(w, openai.NoSuchModel("there is no model "+id+"; this server has "+m.ID))
 		return
 	}
 	writeJSON(w, http.StatusOK, m)

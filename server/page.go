@@ -9,14 +9,19 @@ import (
 //go:embed web
 var web embed.FS
 
-// page serves the chat page, which works without any network but this server.
-func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-cache")
-	files, err := fs.Sub(web, "web")
+// newPage serves the chat page, which works without any network but this server.
+func newPage() http.HandlerFunc {
+	root, err := fs.Sub(web, "web")
 	if err != nil {
-		panic(err)
+		panic(err) // the name is not valid
 	}
-	http.StripPrefix("/web", http.FileServerFS(files)).ServeHTTP(w, r)
+	files := http.StripPrefix("/web", http.FileServerFS(root))
+	return func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-cache")
+		files.ServeHTTP(w, r)
+	}
 }

@@ -1,5 +1,5 @@
 // Package server answers OpenAI's HTTP API with an ullm.Engine, plus health, metrics and a chat page. One file holds one
-// endpoint; this one holds the routes and what all requests pass through.
+// endpoint; this one holds the routes.
 package server
 
 import (
@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
@@ -27,6 +26,7 @@ type Server struct {
 
 	engine   atomic.Pointer[ullm.Engine] // nil while loading
 	draining atomic.Bool
+	answers  inProgress
 
 	mu       sync.Mutex
 	progress loading
@@ -97,33 +97,43 @@ func (s *Server) Attach(e *ullm.Engine) { s.engine.Store(e) }
 // Drain refuses new requests with 503; running ones go on.
 func (s *Server) Drain() { s.draining.Store(true) }
 
+// Wait returns nil when every answer has been written, or the error of ctx.
+func (s *Server) Wait(ctx context.Context) error { return s.answers.wait(ctx) }
+
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
 
 func (s *Server) router() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.logRequests, s.recoverPanics)
+	r.Use(s.observe, middleware.GetHead)
 	if len(s.options.corsOrigins) > 0 {
 		r.Use(cors.Handler(cors.Options{
 			AllowedOrigins: s.options.corsOrigins,
-			AllowedMethods: []string{"GET", "POST", "OPTIONS"},
+			AllowedMethods: []string{"GET", "POST"},
 			AllowedHeaders: []string{"*"},
+			ExposedHeaders: []string{"Retry-After"},
 			MaxAge:         600,
 		}))
 	}
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, openai.NotFound("there is no "+r.URL.Path))
 	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, openai.MethodNotAllowed(r.Method+" is not allowed on "+r.URL.Path))
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		writeError(w, openai.MethodNotAllowed(req.Method+" is not allowed on "+req.URL.Path))
 	})
 
 	r.Get("/healthz", s.health)
 	r.Get("/health", s.health)
 	r.Get("/readyz", s.ready)
 	r.Get("/metrics", s.metrics.ServeHTTP)
-	r.Get("/", s.page)
-	r.Get("/web/*", s.page)
+	page := newPage()
+	r.Get("/", page)
+	r.Get("/web/*", page)
 
 	r.Group(func(r chi.Router) {
 		r.Use(s.authorize, s.serving, s.limitBody)
@@ -134,69 +144,13 @@ func (s *Server) router() http.Handler {
 		r.Post("/tokenize", s.tokenize)
 		r.Post("/detokenize", s.detokenize)
 		for _, path := range []string{"/v1/embeddings", "/v1/responses", "/v1/messages"} {
-			r.Post(path, func(w http.ResponseWriter, r *http.Request) {
-				writeError(w, openai.NotSupported("", r.URL.Path+" is not supported yet; use /v1/chat/completions or /v1/completions"))
-			})
+			r.Post(path, notBuilt)
 		}
 	})
 	return r
 }
 
-// logRequests writes a line for each request once it is answered.
-func (s *Server) logRequests(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun := time.Now()
-		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-		w.Header().Set("Server", "ullm/"+s.options.version)
-		next.ServeHTTP(ww, r)
-		level := slog.LevelInfo
-		if r.Method == http.MethodGet {
-			level = slog.LevelDebug // health checks and metrics
-		}
-		s.log.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", ww.Status(),
-			"bytes", ww.BytesWritten(), "seconds", time.Since(begun).Seconds(), "remote", r.RemoteAddr)
-	})
-}
-
-// recoverPanics keeps a broken invariant in one request from ending the process.
-func (s *Server) recoverPanics(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if v := recover(); v != nil && v != http.ErrAbortHandler {
-				s.log.Error("panic while answering", "path", r.URL.Path, "panic", v)
-				writeError(w, openai.Internal("internal error"))
-			} else if v != nil {
-				panic(v)
-			}
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// engineKey is under which serving puts the engine into a request's context.
-type engineKey struct{}
-
-// serving refuses requests while there is no engine to answer them.
-func (s *Server) serving(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := s.engine.Load()
-		switch {
-		case s.draining.Load():
-			writeError(w, openai.Unavailable("the server is shutting down"))
-		case e == nil:
-			writeError(w, openai.Unavailable("the model is still loading"))
-		default:
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), engineKey{}, e)))
-		}
-	})
-}
-
-// engineOf is the engine that serves a request.
-func engineOf(r *http.Request) *ullm.Engine { return r.Context().Value(engineKey{}).(*ullm.Engine) }
-
-func (s *Server) limitBody(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, s.options.maxBody)
-		next.ServeHTTP(w, r)
-	})
+// notBuilt refuses an endpoint by its name.
+func notBuilt(w http.ResponseWriter, r *http.Request) {
+	writeError(w, openai.NotSupported("", r.URL.Path+" is not built yet; use /v1/chat/completions or /v1/completions"))
 }

@@ -21,10 +21,11 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	case q.Prompt != nil && len(q.Messages) == 0:
 		text = *q.Prompt
 	case q.Prompt == nil && len(q.Messages) > 0:
-		chat := ullm.Request{Messages: q.Messages, Kwargs: q.Kwargs}
-		for _, t := range q.Tools {
-			chat.Tools = append(chat.Tools, t)
+		if err := checkMessages(q.Messages); err != nil {
+			writeError(w, err)
+			return
 		}
+		chat := ullm.Request{Messages: q.Messages, Tools: q.Tools, Kwargs: q.Kwargs}
 		var err error
 		if text, err = e.Render(r.Context(), &chat, q.AddGenerationPrompt == nil || *q.AddGenerationPrompt); err != nil {
 			writeError(w, errorOf(err))
@@ -36,8 +37,12 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	}
 	t := e.Tokenizer()
 	out := openai.TokenizeResponse{Tokens: t.Encode(text, true), MaxModelLen: e.Info().Sizing.Context}
-	if out.Tokens == nil {
-		out.Tokens = []int32{}
+	addSpecial := q.Prompt != nil // a template writes its own
+	if q.AddSpecialTokens != nil {
+		addSpecial = *q.AddSpecialTokens
+	}
+	if addSpecial {
+		out.Tokens = t.AddSpecial(out.Tokens)
 	}
 	out.Count = len(out.Tokens)
 	if q.ReturnTokenStrs {
@@ -54,6 +59,10 @@ func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) {
 	var q openai.DetokenizeRequest
 	if err := openai.Decode(r.Body, &q); err != nil {
 		writeError(w, errorOf(err))
+		return
+	}
+	if q.Tokens == nil {
+		writeError(w, openai.Invalid("tokens", "is missing"))
 		return
 	}
 	for _, id := range q.Tokens {

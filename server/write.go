@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/ullm/ullm"
 	"github.com/ullm/ullm/model/chat"
@@ -16,15 +19,34 @@ import (
 // retryAfter is what clients are asked to wait, in seconds, when the server is full or not serving.
 const retryAfter = "1"
 
+// A client has writeDeadline to accept writePiece bytes; it is cut off if it does not read.
+const (
+	writeDeadline = 30 * time.Second
+	writePiece    = 64 << 10
+)
+
+// write sends bytes, as long as the client reads them.
+func write(w http.ResponseWriter, b []byte) error {
+	control := http.NewResponseController(w)
+	for piece := range slices.Chunk(b, writePiece) {
+		_ = control.SetWriteDeadline(time.Now().Add(writeDeadline)) // not every ResponseWriter can
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeJSON answers with a JSON body.
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	b, err := marshal(body)
 	if err != nil {
-		b, status = []byte(`{"error":{"message":"internal error"}}`), http.StatusInternalServerError
+		status = http.StatusInternalServerError
+		b, _ = marshal(openai.Internal("the answer is no JSON: " + err.Error()))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(b) // a client that has gone away
+	_ = write(w, b) // the client may have gone away
 }
 
 // marshal is json.Marshal without the escapes for HTML, which answers are not.
@@ -61,15 +83,21 @@ func errorOf(err error) *openai.Error {
 	case errors.As(err, &request):
 		return openai.Invalid(request.Param, request.Message)
 	case errors.As(err, &long):
-		return openai.TooLong(err.Error())
-	case errors.As(err, &raised), errors.As(err, &template), errors.As(err, &input), errors.Is(err, chat.ErrLimit):
+		return openai.TooLong(long.Param, err.Error())
+	case errors.As(err, &input):
+		return openai.Invalid(input.Field, input.Err.Error())
+	case errors.As(err, &raised), errors.As(err, &template), errors.Is(err, chat.ErrLimit):
 		return openai.Invalid("messages", err.Error())
 	case errors.As(err, &tooLarge):
-		return openai.TooLarge(err.Error())
+		return openai.TooLarge(fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
 	case errors.Is(err, sched.ErrQueueFull):
 		return openai.QueueFull("too many requests are waiting; try again later")
-	case errors.Is(err, sched.ErrDraining), errors.Is(err, sched.ErrCut):
+	case errors.Is(err, sched.ErrDraining):
 		return openai.Unavailable("the server is shutting down")
+	case errors.Is(err, sched.ErrCut):
+		return openai.Unavailable("the server shut down before the answer was complete")
+	case errors.Is(err, sched.ErrSlow):
+		return openai.TooSlow("the answer was read too slowly")
 	case errors.Is(err, context.Canceled), errors.Is(err, sched.ErrAborted):
 		return openai.Unavailable("the request was cancelled")
 	}

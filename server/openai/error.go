@@ -41,8 +41,8 @@ func NotSupported(param, message string) *Error {
 }
 
 // TooLong is a prompt that does not fit the context.
-func TooLong(message string) *Error {
-	return newError(http.StatusBadRequest, "invalid_request_error", "context_length_exceeded", "messages", message)
+func TooLong(param, message string) *Error {
+	return newError(http.StatusBadRequest, "invalid_request_error", "context_length_exceeded", param, message)
 }
 
 // TooLarge is a body over the size limit.
@@ -55,9 +55,14 @@ func Unauthorized(message string) *Error {
 	return newError(http.StatusUnauthorized, "invalid_request_error", "invalid_api_key", "", message)
 }
 
-// NotFound is a path or a model that is not there.
+// NotFound is a path that is not there.
 func NotFound(message string) *Error {
 	return newError(http.StatusNotFound, "invalid_request_error", "not_found", "", message)
+}
+
+// NoSuchModel is a model that is not there.
+func NoSuchModel(message string) *Error {
+	return newError(http.StatusNotFound, "invalid_request_error", "model_not_found", "model", message)
 }
 
 // MethodNotAllowed is a path asked for with the wrong method.
@@ -68,6 +73,11 @@ func MethodNotAllowed(message string) *Error {
 // QueueFull asks the client to come back later.
 func QueueFull(message string) *Error {
 	return newError(http.StatusTooManyRequests, "rate_limit_error", "queue_full", "", message)
+}
+
+// TooSlow is a client that read its answer so slowly that it was cut off.
+func TooSlow(message string) *Error {
+	return newError(http.StatusRequestTimeout, "invalid_request_error", "client_too_slow", "", message)
 }
 
 // Unavailable is a server that loads, drains, or whose engine is dead.

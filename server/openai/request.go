@@ -1,186 +1,43 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 )
 
 // Sampling is what completions and chat completions have in common, vLLM's additions included.
 type Sampling struct {
-	Model               string             `json:"model"`
-	N                   *int               `json:"n"`
-	Stream              bool               `json:"stream"`
-	StreamOptions       *StreamOptions     `json:"stream_options"`
-	MaxTokens           *int               `json:"max_tokens"`
-	MinTokens           int                `json:"min_tokens"`
-	Temperature         *float64           `json:"temperature"`
-	TopP                *float64           `json:"top_p"`
-	TopK                *int               `json:"top_k"`
-	MinP                *float64           `json:"min_p"`
-	RepetitionPenalty   *float64           `json:"repetition_penalty"`
-	PresencePenalty     float64            `json:"presence_penalty"`
-	FrequencyPenalty    float64            `json:"frequency_penalty"`
-	Seed                *int64             `json:"seed"`
-	Stop                StringList         `json:"stop"`
-	StopTokenIDs        []int32            `json:"stop_token_ids"`
-	IncludeStop         bool               `json:"include_stop_str_in_output"`
-	IgnoreEOS           bool               `json:"ignore_eos"`
-	SkipSpecialTokens   *bool              `json:"skip_special_tokens"`
-	AddSpecialTokens    *bool              `json:"add_special_tokens"`
-	LogitBias           map[string]float64 `json:"logit_bias"`
-	PromptLogprobs      *int               `json:"prompt_logprobs"`
-	ReturnTokenIDs      bool               `json:"return_token_ids"`
-	Priority            int                `json:"priority"`
-	GuidedJSON          json.RawMessage    `json:"guided_json"`
-	GuidedRegex         json.RawMessage    `json:"guided_regex"`
-	GuidedGrammar       json.RawMessage    `json:"guided_grammar"`
-	GuidedChoice        json.RawMessage    `json:"guided_choice"`
-	StructuredOutputs   json.RawMessage    `json:"structured_outputs"`
-	ResponseFormat      *ResponseFormat    `json:"response_format"`
-	UseBeamSearch       bool               `json:"use_beam_search"`
-	KVTransferParams    json.RawMessage    `json:"kv_transfer_params"`
-	TruncatePrompt      *int               `json:"truncate_prompt_tokens"`
-	AllowedTokenIDs     []int32            `json:"allowed_token_ids"`
-	BadWords            []string           `json:"bad_words"`
-	LengthPenalty       *float64           `json:"length_penalty"`
-	ThinkingTokenBudget *int               `json:"thinking_token_budget"`
+	Model             string             `json:"model"`
+	N                 *int               `json:"n"`
+	Stream            bool               `json:"stream"`
+	StreamOptions     *StreamOptions     `json:"stream_options"`
+	MaxTokens         *int               `json:"max_tokens"`
+	MinTokens         int                `json:"min_tokens"`
+	Temperature       *float64           `json:"temperature"`
+	TopP              *float64           `json:"top_p"`
+	TopK              *int               `json:"top_k"`
+	MinP              *float64           `json:"min_p"`
+	RepetitionPenalty *float64           `json:"repetition_penalty"`
+	PresencePenalty   float64            `json:"presence_penalty"`
+	FrequencyPenalty  float64            `json:"frequency_penalty"`
+	Seed              *int64             `json:"seed"`
+	Stop              StringList         `json:"stop"`
+	StopTokenIDs      TokenIDs           `json:"stop_token_ids"`
+	IncludeStop       bool               `json:"include_stop_str_in_output"`
+	IgnoreEOS         bool               `json:"ignore_eos"`
+	SkipSpecialTokens *bool              `json:"skip_special_tokens"`
+	AddSpecialTokens  *bool              `json:"add_special_tokens"`
+	LogitBias         map[string]float64 `json:"logit_bias"`
+	PromptLogprobs    *int               `json:"prompt_logprobs"`
+	ReturnTokenIDs    bool               `json:"return_token_ids"`
+	Priority          int                `json:"priority"`
 }
 
 // StreamOptions of a streamed answer.
 type StreamOptions struct {
 	IncludeUsage         bool `json:"include_usage"`
 	ContinuousUsageStats bool `json:"continuous_usage_stats"`
-}
-
-// ResponseFormat asks for structured output.
-type ResponseFormat struct {
-	Type string `json:"type"`
-}
-
-// Unsupported names the first field that is known, used, and not supported.
-func (s *Sampling) Unsupported() *Error {
-	used := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
-	for _, f := range []struct {
-		field string
-		used  bool
-	}{
-		{"guided_json", used(s.GuidedJSON)}, {"guided_regex", used(s.GuidedRegex)},
-		{"guided_grammar", used(s.GuidedGrammar)}, {"guided_choice", used(s.GuidedChoice)},
-		{"structured_outputs", used(s.StructuredOutputs)},
-		{"response_format", s.ResponseFormat != nil && s.ResponseFormat.Type != "text"},
-		{"use_beam_search", s.UseBeamSearch}, {"kv_transfer_params", used(s.KVTransferParams)},
-		{"truncate_prompt_tokens", s.TruncatePrompt != nil}, {"allowed_token_ids", len(s.AllowedTokenIDs) > 0},
-		{"bad_words", len(s.BadWords) > 0}, {"length_penalty", s.LengthPenalty != nil && *s.LengthPenalty != 1},
-		{"thinking_token_budget", s.ThinkingTokenBudget != nil},
-	} {
-		if f.used {
-			return NotSupported(f.field, f.field+" is not supported yet")
-		}
-	}
-	return nil
-}
-
-// CompletionRequest is the body of POST /v1/completions.
-type CompletionRequest struct {
-	Sampling
-	Prompt   Prompt  `json:"prompt"`
-	Echo     bool    `json:"echo"`
-	Logprobs *int    `json:"logprobs"`
-	Suffix   *string `json:"suffix"`
-	BestOf   *int    `json:"best_of"`
-}
-
-// ChatRequest is the body of POST /v1/chat/completions.
-type ChatRequest struct {
-	Sampling
-	ChatPrompt
-	MaxCompletionTokens *int            `json:"max_completion_tokens"`
-	Logprobs            bool            `json:"logprobs"`
-	TopLogprobs         *int            `json:"top_logprobs"`
-	ToolChoice          json.RawMessage `json:"tool_choice"`
-	ParallelToolCalls   *bool           `json:"parallel_tool_calls"`
-	Functions           json.RawMessage `json:"functions"`
-	FunctionCall        json.RawMessage `json:"function_call"`
-	Modalities          []string        `json:"modalities"`
-	Audio               json.RawMessage `json:"audio"`
-	ReasoningEffort     string          `json:"reasoning_effort"`
-	AddGenerationPrompt *bool           `json:"add_generation_prompt"`
-	ContinueFinal       bool            `json:"continue_final_message"`
-}
-
-// StringList is a string, a list of strings, or null.
-type StringList []string
-
-// UnmarshalJSON reads any of the forms.
-func (l *StringList) UnmarshalJSON(b []byte) error {
-	var one string
-	if bytes.Equal(b, []byte("null")) {
-		return nil
-	}
-	if b[0] == '"' {
-		if err := json.Unmarshal(b, &one); err != nil {
-			return err
-		}
-		*l = StringList{one}
-		return nil
-	}
-	var many []string
-	if err := json.Unmarshal(b, &many); err != nil {
-		return errors.New("want a string or a list of strings")
-	}
-	*l = many
-	return nil
-}
-
-// Prompt is one or more prompts, each a text or token ids.
-type Prompt []PromptItem
-
-// PromptItem is one prompt: Tokens if they are not nil, else Text.
-type PromptItem struct {
-	Text   string
-	Tokens []int32
-}
-
-// UnmarshalJSON reads a string, a list of strings, a list of token ids, or a list of lists of token ids.
-func (p *Prompt) UnmarshalJSON(b []byte) error {
-	var items []json.RawMessage
-	var text string
-	if json.Unmarshal(b, &text) == nil && b[0] == '"' {
-		*p = Prompt{{Text: text}}
-		return nil
-	}
-	bad := errors.New("want a string, a list of strings, a list of token ids, or a list of lists of token ids")
-	if json.Unmarshal(b, &items) != nil || len(items) == 0 {
-		return bad
-	}
-	switch items[0][0] {
-	case '"':
-		for _, raw := range items {
-			if raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
-				return bad
-			}
-			*p = append(*p, PromptItem{Text: text})
-		}
-	case '[':
-		for _, raw := range items {
-			tokens := []int32{}
-			if json.Unmarshal(raw, &tokens) != nil {
-				return bad
-			}
-			*p = append(*p, PromptItem{Tokens: tokens})
-		}
-	default:
-		tokens := []int32{}
-		if json.Unmarshal(b, &tokens) != nil {
-			return bad
-		}
-		*p = Prompt{{Tokens: tokens}}
-	}
-	return nil
 }
 
 // Bias reads logit_bias, whose keys are token ids as strings.
@@ -199,43 +56,95 @@ func (s *Sampling) Bias() (map[int32]float32, *Error) {
 	return out, nil
 }
 
-// Decode reads a request's body, which must be one JSON object.
-func Decode(body io.Reader, into any) error {
-	d := json.NewDecoder(body)
-	if err := d.Decode(into); err != nil {
-		var kind *json.UnmarshalTypeError
-		var known *Error
-		switch {
-		case errors.As(err, &known):
-			return known
-		case errors.As(err, &kind):
-			return Invalid(kind.Field, fmt.Sprintf("%s: a JSON %s cannot be read here", kind.Field, kind.Value))
-		case errors.Is(err, io.EOF):
-			return Invalid("", "the body is empty; send a JSON object")
-		}
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return Invalid("", "the body is not valid JSON: "+err.Error())
-		}
-		return bodyError(err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return Invalid("", "there is more behind the JSON object")
-	}
-	return nil
+// refusedByAll are fields of both kinds of completions.
+var refusedByAll = []refusal{
+	{field: "response_format", neutral: []string{`{"type":"text"}`}, instead: "structured output is not built yet"},
+	{field: "guided_json", instead: "structured output is not built yet"},
+	{field: "guided_regex", instead: "structured output is not built yet"},
+	{field: "guided_grammar", instead: "structured output is not built yet"},
+	{field: "guided_choice", instead: "structured output is not built yet"},
+	{field: "structured_outputs", instead: "structured output is not built yet"},
+	{field: "best_of", neutral: []string{"1"}, instead: "use n"},
+	{field: "use_beam_search"},
+	{field: "length_penalty", neutral: []string{"1", "1.0"}},
+	{field: "truncate_prompt_tokens", instead: "shorten the prompt"},
+	{field: "allowed_token_ids", instead: "use logit_bias"},
+	{field: "bad_words", instead: "use logit_bias"},
+	{field: "logits_processors"},
+	{field: "return_tokens_as_token_ids", instead: "use return_token_ids"},
+	{field: "kv_transfer_params"},
 }
 
-// bodyError keeps errors of the connection, and turns those of our own UnmarshalJSON methods into a mistake of the
-// request.
-func bodyError(err error) error {
-	type timeout interface{ Timeout() bool }
-	var t timeout
-	if errors.As(err, &t) {
-		return err
+// CompletionRequest is the body of POST /v1/completions.
+type CompletionRequest struct {
+	Sampling
+	Prompt   Prompt `json:"prompt"`
+	Echo     bool   `json:"echo"`
+	Logprobs *int   `json:"logprobs"`
+}
+
+func (*CompletionRequest) refused() []refusal {
+	return append([]refusal{
+		{field: "suffix", instead: "this model does not fill in"},
+		{field: "prompt_embeds", instead: "send text or token ids"},
+	}, refusedByAll...)
+}
+
+// ChatPrompt is what a chat template renders.
+type ChatPrompt struct {
+	Messages            Messages          `json:"messages"`
+	Tools               []json.RawMessage `json:"tools"`
+	Kwargs              map[string]any    `json:"chat_template_kwargs"`
+	AddGenerationPrompt *bool             `json:"add_generation_prompt"`
+}
+
+// refusedInChats are fields of whatever has a ChatPrompt.
+var refusedInChats = []refusal{
+	{field: "continue_final_message"},
+	{field: "chat_template", instead: "serve with --chat-template"},
+	{field: "documents", instead: "put them into a message"},
+	{field: "mm_processor_kwargs"},
+}
+
+// ChatRequest is the body of POST /v1/chat/completions.
+type ChatRequest struct {
+	Sampling
+	ChatPrompt
+	MaxCompletionTokens *int   `json:"max_completion_tokens"`
+	Logprobs            bool   `json:"logprobs"`
+	TopLogprobs         *int   `json:"top_logprobs"`
+	ReasoningEffort     string `json:"reasoning_effort"`
+	ToolChoice          any    `json:"tool_choice"`
+}
+
+func (q *ChatRequest) refused() []refusal {
+	r := []refusal{
+		{field: "tool_choice", neutral: []string{`"none"`, `"auto"`}, instead: "tool calls are not built yet"},
+		{field: "functions", instead: "tool calls are not built yet"},
+		{field: "function_call", neutral: []string{`"none"`, `"auto"`}, instead: "tool calls are not built yet"},
+		{field: "modalities", neutral: []string{`["text"]`}},
+		{field: "audio"},
+		{field: "web_search_options"},
+		{field: "echo"},
+		{field: "thinking_token_budget"},
 	}
-	var large interface{ Error() string }
-	if errors.As(err, &large) && fmt.Sprintf("%T", err) == "*http.MaxBytesError" {
-		return err
+	if q.ToolChoice != "none" {
+		r = append(r, refusal{field: "tools", instead: "tool calls are not built yet"})
 	}
-	return Invalid("", err.Error())
+	return append(append(r, refusedInChats...), refusedByAll...)
+}
+
+// TokenizeRequest is the body of POST /tokenize: Prompt or Messages.
+type TokenizeRequest struct {
+	ChatPrompt
+	Prompt           *string `json:"prompt"`
+	AddSpecialTokens *bool   `json:"add_special_tokens"`
+	ReturnTokenStrs  bool    `json:"return_token_strs"`
+}
+
+func (*TokenizeRequest) refused() []refusal { return refusedInChats }
+
+// DetokenizeRequest is the body of POST /detokenize.
+type DetokenizeRequest struct {
+	Tokens TokenIDs `json:"tokens"`
 }

@@ -139,3 +139,16 @@ type TopLogprob struct {
 	Logprob float64 `json:"logprob"`
 	Bytes   []int   `json:"bytes"`
 }
+
+// TokenizeResponse is the body of POST /tokenize.
+type TokenizeResponse struct {
+	Count       int      `json:"count"`
+	MaxModelLen int      `json:"max_model_len"`
+	Tokens      []int32  `json:"tokens"`
+	TokenStrs   []string `json:"token_strs,omitempty"`
+}
+
+// DetokenizeResponse is the body of POST /detokenize.
+type DetokenizeResponse struct {
+	Prompt string `json:"prompt"`
+}
