@@ -98,7 +98,7 @@ func draw(a []float32, s tensor.Sampling, position int32) int32 {
 			stay = append(stay, token{int32(i), w})
 		}
 	}
-	slices.SortStableFunc(stay, func(x, y token) int { return cmp.Compare(y.weight, x.weight) })
+	slices.SortFunc(stay, func(x, y token) int { return cmp.Or(cmp.Compare(y.weight, x.weight), cmp.Compare(x.id, y.id)) })
 	if s.TopK > 0 && int(s.TopK) < len(stay) {
 		stay = stay[:s.TopK]
 	}
@@ -184,6 +184,6 @@ func (d *distribution) top(n int) []int32 {
 	for i := range ids {
 		ids[i] = int32(i)
 	}
-	slices.SortStableFunc(ids, func(x, y int32) int { return cmp.Compare(d.logits[y], d.logits[x]) })
+	slices.SortFunc(ids, func(x, y int32) int { return cmp.Or(cmp.Compare(d.logits[y], d.logits[x]), cmp.Compare(x, y)) })
 	return ids[:min(n, len(ids))]
 }

@@ -111,23 +111,26 @@ func attentionCase(f tensor.Format, shape [2]int, dim int, spans []span, sharp f
 	g := tensor.NewGraph(c.name)
 	o := g.Attention(g.Input(at, tensor.F32, live, cols), g.Input(4, tensor.I32, live, tensor.TokenColumns),
 		g.State(c.setup.States[0].Spec), g.State(c.setup.States[1].Spec), g.State(c.setup.States[2].Spec), a)
-	var scale []float64
-	t := 0
-	for i, s := range spans {
-		for position := s.start; position < s.start+s.count; position++ {
-			for h := range a.QueryHeads {
-				keys, values := make([][]float32, position+1), make([][]float32, position+1)
-				for j := range keys {
-					row := k.row(q.cell(i, j), h/shape[0])
-					keys[j], values[j] = k.get(row), v.get(row)
+	c.checks = []check{{name: "o", at: g.Output(o), n: tokens * cols, scale: func() (scale []float64) {
+		t := 0
+		for i, s := range spans {
+			for position := s.start; position < s.start+s.count; position++ {
+				for h := range a.QueryHeads {
+					keys, values := make([][]float32, position+1), make([][]float32, position+1)
+					for j := range keys {
+						row := k.row(q.cell(i, j), h/shape[0])
+						keys[j], values[j] = k.get(row), v.get(row)
+					}
+					scale = append(scale, attentionScale(x[t*cols+h*dim:][:dim], keys, values, float64(a.Scale))...)
 				}
-				scale = append(scale, attentionScale(x[t*cols+h*dim:][:dim], keys, values, float64(a.Scale))...)
-				c.macs += int64(2 * dim * (position + 1))
+				t++
 			}
-			t++
 		}
+		return scale
+	}}}
+	for _, r := range q.rows {
+		c.macs += int64(2 * cols * int(r[tensor.TokenPosition]+1))
 	}
-	c.checks = []check{{name: "o", at: g.Output(o), n: len(scale), scale: scale}}
 	c.graph, c.in = g, in
 	return c
 }

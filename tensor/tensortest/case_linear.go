@@ -49,8 +49,10 @@ func linearCase(f tensor.Format, cols, tokens, capacity int, bias bool, rows ...
 		b, shift = g.Weight(v.Spec), v.Values()
 	}
 	y := g.Linear(g.Input(4, tensor.F32, tensor.Rows{Cap: capacity, Count: 0}, cols), b, g.Weight(w.Spec))
-	_, scale := products(x, w.Values(), cols, shift)
-	c.checks = []check{{name: "y", at: g.Output(y), n: len(scale), scale: scale}}
+	c.checks = []check{{name: "y", at: g.Output(y), n: tokens * w.Spec.Rows(), scale: func() []float64 {
+		_, scale := products(x, w.Values(), cols, shift)
+		return scale
+	}}}
 	c.macs = int64(tokens) * int64(cols) * int64(w.Spec.Rows())
 	return c
 }
@@ -66,19 +68,22 @@ func swigluCase(f tensor.Format, cols, tokens, capacity, ffn int) *opCase {
 	x := Normal(tokens*cols, 2, seed+1)
 	c.in = *new(block).ints(int32(tokens)).floats(x...).nan((capacity - tokens) * cols)
 	y := g.LinearSwiGLU(g.Input(4, tensor.F32, tensor.Rows{Cap: capacity, Count: 0}, cols), g.Weight(w.Spec))
-	sums, scales := products(x, w.Values(), cols, nil)
-	var scale []float64
-	for t := range tokens {
-		row, of := sums[t*2*ffn:], scales[t*2*ffn:]
+	c.checks = []check{{name: "y", at: g.Output(y), n: tokens * ffn, scale: func() []float64 { return swigluScale(x, w, ffn) }}}
+	c.macs = int64(tokens) * int64(cols) * int64(w.Spec.Rows())
+	return c
+}
+
+// swigluScale takes both factors' errors through the product; the slope of silu is at most 1.1.
+func swigluScale(x []float32, w *Source, ffn int) (scale []float64) {
+	sums, scales := products(x, w.Values(), w.Spec.Cols, nil)
+	for t := 0; t < len(sums); t += 2 * ffn {
+		row, of := sums[t:], scales[t:]
 		for o := range ffn {
 			gate, up := row[o], row[ffn+o]
-			// Both factors' errors, through the product; the slope of silu is at most 1.1.
 			scale = append(scale, 1.1*of[o]*math.Abs(up)+math.Abs(gate/(1+math.Exp(-gate)))*of[ffn+o])
 		}
 	}
-	c.checks = []check{{name: "y", at: g.Output(y), n: len(scale), scale: scale}}
-	c.macs = int64(tokens) * int64(cols) * int64(w.Spec.Rows())
-	return c
+	return scale
 }
 
 // products are the sums x·w and the root of the sums of squares of their terms, for each row of x and each of w.

@@ -29,7 +29,7 @@ type check struct {
 	state  string                                     // instead: a state, as it is exported
 	view   func([]byte) []float32                     // the state's values
 	bits   func([]byte) []byte                        // the part of the state that must be equal
-	scale  []float64                                  // of each value, see Tolerance
+	scale  func() []float64                           // of each value, see Tolerance
 	size   func([]float32) []float64                  // instead: the scale that follows from the wanted values
 	format tensor.Format                              // whose tolerance holds, where it is not the case's
 	judge  func(have, want []byte, t Tolerance) error // instead of all this
@@ -70,11 +70,11 @@ func (k *check) run(have, want []byte, t Tolerance) error {
 	case view == nil:
 		view = floatsOf
 	}
-	h, w, scale := view(have), view(want), k.scale
+	w := view(want)
 	if k.size != nil {
-		scale = k.size(w)
+		return t.within(view(have), w, k.size(w))
 	}
-	return t.within(h, w, scale)
+	return t.within(view(have), w, k.scale())
 }
 
 func equal(have, want []byte) error {

@@ -17,3 +17,5 @@ func open(t testing.TB, fault tensortest.Fault) tensor.Device {
 }
 
 func TestReference(t *testing.T) { tensortest.Run(t, open, tensortest.Config{}) }
+
+func BenchmarkReference(b *testing.B) { tensortest.Bench(b, open) }
