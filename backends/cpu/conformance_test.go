@@ -22,7 +22,19 @@ func TestConformance(t *testing.T) {
 					t.Fatal(err)
 				}
 				return d
-			}, tensortest.Config{Guards: cpu.CheckGuards})
+			}, config(level))
 		})
 	}
+}
+
+func config(l cpu.Level) tensortest.Config {
+	c := tensortest.Config{Guards: cpu.CheckGuards}
+	if l == cpu.AVX512BF16 {
+		// The suite's figure is an average over many activations; some cases have a single one.
+		const reason = "activations are rounded to bf16: by up to 2⁻⁸ where there is but one"
+		for _, op := range []tensor.Op{tensor.OpLinear, tensor.OpLinearSwiGLU, tensor.OpEmbed} {
+			c.Tolerances = append(c.Tolerances, tensortest.Tolerance{Op: op, Format: tensor.BF16, RMS: 4e-3, Max: 2e-2, Reason: reason})
+		}
+	}
+	return c
 }

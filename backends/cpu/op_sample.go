@@ -133,7 +133,7 @@ func (s *sampler) logSum(logits []float32, peak float32) float64 {
 		}
 		return math.Log(sum)
 	}
-	const piece = 4096
+	const piece = 512 // few enough values for a sum in f32
 	sum := 0.0
 	for at := 0; at < len(s.work); at += piece {
 		sum += float64(s.kernels.ExpSum(s.work[at:min(at+piece, len(s.work))], peak))

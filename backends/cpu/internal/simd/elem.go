@@ -1,6 +1,9 @@
 package simd
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // The elementwise operations. All slices of a call have the same length; none may overlap unless it is the same slice.
 // Above Portable the assembly takes whole groups of 8; a rest goes through a zero-padded buffer, so that its values get
@@ -124,7 +127,7 @@ func (k *Kernels) ExpSum(x []float32, m float32) float32 {
 	if n < len(x) {
 		g := load(x[n:])
 		for i := len(x) - n; i < lanes; i++ {
-			g[i] = m - 1000
+			g[i] = float32(math.Inf(-1))
 		}
 		sum += expSum(&g[0], lanes, m)
 		copy(x[n:], g[:])

@@ -14,14 +14,14 @@ DATA expLo<>+24(SB)/4, $0xc2ae999a
 DATA expLo<>+28(SB)/4, $0xc2ae999a
 GLOBL expLo<>(SB), RODATA|NOPTR, $32
 
-DATA expHi<>+0(SB)/4, $0x42b00000
-DATA expHi<>+4(SB)/4, $0x42b00000
-DATA expHi<>+8(SB)/4, $0x42b00000
-DATA expHi<>+12(SB)/4, $0x42b00000
-DATA expHi<>+16(SB)/4, $0x42b00000
-DATA expHi<>+20(SB)/4, $0x42b00000
-DATA expHi<>+24(SB)/4, $0x42b00000
-DATA expHi<>+28(SB)/4, $0x42b00000
+DATA expHi<>+0(SB)/4, $0x42b20000
+DATA expHi<>+4(SB)/4, $0x42b20000
+DATA expHi<>+8(SB)/4, $0x42b20000
+DATA expHi<>+12(SB)/4, $0x42b20000
+DATA expHi<>+16(SB)/4, $0x42b20000
+DATA expHi<>+20(SB)/4, $0x42b20000
+DATA expHi<>+24(SB)/4, $0x42b20000
+DATA expHi<>+28(SB)/4, $0x42b20000
 GLOBL expHi<>(SB), RODATA|NOPTR, $32
 
 DATA expLog2e<>+0(SB)/4, $0x3fb8aa3b
@@ -278,9 +278,14 @@ loop:
 	VFMADD213PS  Y3, Y1, Y4
 	VADDPS       one<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y3
+	VPSUBD       Y3, Y2, Y2
 	VPADDD       expBias<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y4, Y4
+	VPADDD       expBias<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
 	VANDNPS      Y4, Y5, Y1
 	VADDPS       one<>+0(SB), Y1, Y1
 	VDIVPS       Y1, Y0, Y0
@@ -352,9 +357,14 @@ loop:
 	VFMADD213PS  Y3, Y1, Y4
 	VADDPS       one<>+0(SB), Y4, Y4
 	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y3
+	VPSUBD       Y3, Y2, Y2
 	VPADDD       expBias<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y4, Y4
+	VPADDD       expBias<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
 	VANDNPS      Y4, Y5, Y1
 	VMOVUPS      Y1, (DI)(AX*4)
 	VADDPS       Y1, Y7, Y7

@@ -32,7 +32,7 @@ type expConsts struct {
 
 func makeExpConsts() expConsts {
 	c := expConsts{
-		lo: float8("expLo", -87.3), hi: float8("expHi", 88), log2e: float8("expLog2e", math.Log2E),
+		lo: float8("expLo", -87.3), hi: float8("expHi", 89), log2e: float8("expLog2e", math.Log2E),
 		ln2a: float8("expLn2a", 0.693359375), ln2b: float8("expLn2b", -2.12194440e-4),
 		one: float8("one", 1), bias: vector8("expBias", 127),
 	}
@@ -42,7 +42,7 @@ func makeExpConsts() expConsts {
 	return c
 }
 
-// exp replaces x by e^x, using four more registers. Below -87.3 the result is +0; above 88 it is e^88; a NaN stays one.
+// exp replaces x by e^x, using four more registers. Below -87.3 the result is +0; a NaN stays one.
 func (c expConsts) exp(x reg.VecPhysical, tmp []reg.VecPhysical) {
 	n, r, p, under := tmp[0], tmp[1], tmp[2], tmp[3]
 	VCMPPS(Imm(1), c.lo, x, under) // x < lo
@@ -61,10 +61,14 @@ func (c expConsts) exp(x reg.VecPhysical, tmp []reg.VecPhysical) {
 	VMULPS(r, r, x)
 	VFMADD213PS(r, x, p)
 	VADDPS(c.one, p, p)
-	VCVTPS2DQ(n, n)
-	VPADDD(c.bias, n, n)
-	VPSLLD(Imm(23), n, n)
-	VMULPS(n, p, p)
+	VCVTPS2DQ(n, n) // 2ⁿ in two factors: 2¹²⁸ is no float32
+	VPSRAD(Imm(1), n, r)
+	VPSUBD(r, n, n)
+	for _, f := range []reg.VecPhysical{n, r} {
+		VPADDD(c.bias, f, f)
+		VPSLLD(Imm(23), f, f)
+		VMULPS(f, p, p)
+	}
 	VANDNPS(p, under, x)
 }
 
