@@ -10,20 +10,31 @@ type Placement struct {
 
 // Place gives every result of the graph a place in an arena such that values that are needed at the same time never
 // overlap. size says how many bytes a value needs there (0: none); align is a power of two. A value lives from the node
-// that makes it to the last that reads it, an output to the end. Larger values are placed first, each at the lowest
-// offset that is free during its life: a greedy method that comes close to the optimum for a model's few distinct sizes.
+// that makes it to the last that reads it, an output to the end. Values are placed greedily, each at the lowest offset
+// that is free during its life, once in the order in which they are made and once from the largest to the smallest; the
+// smaller arena is kept. The first suits layers whose values have few distinct sizes, the second a value that outweighs
+// all others.
 func Place(g *Graph, size func(Value) int64, align int64) Placement {
-	type span struct {
-		v           Value
-		first, last int
-		bytes       int64
+	spans := lives(g, size, align)
+	inOrder := place(g, spans)
+	sort.SliceStable(spans, func(i, j int) bool { return spans[i].bytes > spans[j].bytes })
+	if bySize := place(g, spans); bySize.Bytes < inOrder.Bytes {
+		return bySize
 	}
-	p := Placement{Offset: make([]int64, g.Values())}
+	return inOrder
+}
+
+// span is a value's life: from the node that makes it to the last that reads it.
+type span struct {
+	v           Value
+	first, last int
+	bytes       int64
+}
+
+// lives lists the values that need a place, in the order in which they are made.
+func lives(g *Graph, size func(Value) int64, align int64) []span {
 	spans := make([]span, 0, g.Values())
 	at := make([]int, g.Values()) // index+1 into spans
-	for v := range p.Offset {
-		p.Offset[v] = -1
-	}
 	for i, n := range g.Nodes {
 		for _, v := range n.In {
 			if at[v] > 0 {
@@ -42,7 +53,15 @@ func Place(g *Graph, size func(Value) int64, align int64) Placement {
 			spans[i].last = len(g.Nodes)
 		}
 	}
-	sort.SliceStable(spans, func(i, j int) bool { return spans[i].bytes > spans[j].bytes })
+	return spans
+}
+
+// place puts each span, in the order given, at the lowest offset that is free during its life.
+func place(g *Graph, spans []span) Placement {
+	p := Placement{Offset: make([]int64, g.Values())}
+	for v := range p.Offset {
+		p.Offset[v] = -1
+	}
 	placed := make([]span, 0, len(spans)) // by offset
 	for _, s := range spans {
 		offset, before := int64(0), 0
