@@ -155,13 +155,12 @@ func (c *chatCompletion) whole(w http.ResponseWriter, r *http.Request) {
 			c.Choices[i].TokenIDs = c.answers.gens[i].IDs()
 		}
 	}
-	c.promptExtras(&c.Chat)
+	c.promptExtras(&c.Chat, c.answers.gens[0])
 	writeJSON(w, http.StatusOK, c.Chat)
 }
 
 // promptExtras adds what vLLM says of the prompt, if it was asked for.
-func (c *chatCompletion) promptExtras(into *openai.Chat) {
-	g := c.answers.gens[0]
+func (c *chatCompletion) promptExtras(into *openai.Chat, g *ullm.Generation) {
 	if c.request.ReturnTokenIDs {
 		into.PromptTokenIDs = g.PromptTokens
 	}
@@ -180,8 +179,8 @@ func (c *chatCompletion) stream(w http.ResponseWriter, r *http.Request) {
 		if options != nil && options.ContinuousUsageStats {
 			chunk.Usage = usage
 		}
-		if first {
-			c.promptExtras(&chunk)
+		if first { // of all choices, whose prompt is the same
+			c.promptExtras(&chunk, c.answers.gens[choice.Index])
 		}
 		return events.send(chunk)
 	}
