@@ -12,7 +12,7 @@ import (
 type merge struct{ left, right, to int32 }
 
 // mergeTable finds the merge of a pair of tokens: an open-addressed hash table with
-// linear probing. (A Go map of the same takes three times as long to build and to ask.)
+// linear probing. (A Go map takes three times as long to build and to ask.)
 type mergeTable struct {
 	slots []mergeSlot
 	shift uint

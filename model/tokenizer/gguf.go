@@ -3,7 +3,6 @@ package tokenizer
 import (
 	"bytes"
 	"fmt"
-	"slices"
 )
 
 // Vocab is the tokenizer of a GGUF file: what its tokenizer.ggml.* keys hold.
@@ -23,21 +22,34 @@ const (
 	typeUnused      = 5
 )
 
-// preTokenizers are the supported values of tokenizer.ggml.pre, with what the
-// tokenizer.json of the same models says.
-var preTokenizers = map[string]struct {
-	normalize    bool
-	pattern      string
-	ignoreMerges bool
-}{
-	"qwen2":     {normalize: true, pattern: qwenPattern},
-	"gpt-2":     {pattern: gpt2Pattern},
-	"llama-bpe": {pattern: llamaPattern, ignoreMerges: true},
+// setPre sets what tokenizer.ggml.pre stands for: what the tokenizer.json of the same
+// models says.
+func (m *model) setPre(pre string) error {
+	pattern := ""
+	switch pre {
+	case "qwen2":
+		pattern, m.normalize = qwenPattern, true
+	case "gpt-2":
+		pattern = gpt2Pattern
+	case "llama-bpe":
+		pattern, m.ignoreMerges = llamaPattern, true
+	default:
+		return fmt.Errorf("tokenizer.ggml.pre %q is not supported, only qwen2, gpt-2 and llama-bpe", pre)
+	}
+	split, err := newSplitter(pattern)
+	m.splitters = []splitter{split}
+	return err
 }
 
-// qwenText are tokens that Qwen's tokenizer.json does not call special, although they
-// look it, so that converters to GGUF mark them as control tokens.
-var qwenText = []string{"<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"}
+// looksSpecial says of a token that Qwen's tokenizer.json does not call it special,
+// although it looks it, so that converters to GGUF mark it as a control token.
+func looksSpecial(token string) bool {
+	switch token {
+	case "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>":
+		return true
+	}
+	return false
+}
 
 // FromGGUF makes the tokenizer of a GGUF file whose tokenizer.ggml.model is "gpt2". It
 // behaves as the tokenizer.json that the file was made from: so text is normalized for
@@ -53,10 +65,6 @@ func FromGGUF(v Vocab) (*Tokenizer, error) {
 }
 
 func fromGGUF(v Vocab) (*Tokenizer, error) {
-	pre, ok := preTokenizers[v.Pre]
-	if !ok {
-		return nil, fmt.Errorf("tokenizer.ggml.pre %q is not supported, only qwen2, gpt-2 and llama-bpe", v.Pre)
-	}
 	if len(v.Types) != 0 && len(v.Types) != len(v.Tokens) {
 		return nil, fmt.Errorf("%d token types for %d tokens", len(v.Types), len(v.Tokens))
 	}
@@ -64,11 +72,12 @@ func fromGGUF(v Vocab) (*Tokenizer, error) {
 		return nil, fmt.Errorf("%d tokens, more than %d", len(v.Tokens), maxTokens)
 	}
 	m := &model{
-		tokens:       make([]string, 0, len(v.Tokens)),
-		ids:          make(map[string]int32, len(v.Tokens)),
-		merges:       make([]merge, 0, len(v.Merges)),
-		normalize:    pre.normalize,
-		ignoreMerges: pre.ignoreMerges,
+		tokens: make([]string, 0, len(v.Tokens)),
+		ids:    make(map[string]int32, len(v.Tokens)),
+		merges: make([]merge, 0, len(v.Merges)),
+	}
+	if err := m.setPre(v.Pre); err != nil {
+		return nil, err
 	}
 	for i, token := range v.Tokens {
 		token = validText(token)
@@ -81,7 +90,7 @@ func fromGGUF(v Vocab) (*Tokenizer, error) {
 			continue
 		case typeNormal:
 		case typeControl, typeUnknown, typeUserDefined:
-			special := kind != typeUserDefined && !(v.Pre == "qwen2" && slices.Contains(qwenText, token))
+			special := kind != typeUserDefined && !(v.Pre == "qwen2" && looksSpecial(token))
 			m.added = append(m.added, addedToken{id: id, content: token, special: special})
 		default:
 			return nil, fmt.Errorf("token %d has type %d, which is not supported", i, kind)
@@ -103,11 +112,6 @@ func fromGGUF(v Vocab) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
-	split, err := newSplitter(pre.pattern)
-	if err != nil {
-		return nil, err
-	}
-	m.splitters = []splitter{split}
 	return m.build()
 }
 

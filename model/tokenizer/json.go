@@ -9,9 +9,9 @@ import (
 )
 
 // reader reads JSON from memory, one value after the other. A tokenizer.json is some
-// ten megabytes of short strings, which encoding/json takes half a second to read.
-// It is as strict as RFC 8259 and, about strings, as Rust's serde: UTF-8 only, no
-// surrogate without its other half.
+// ten megabytes of short strings, which encoding/json takes 0.3 s to read: three times
+// what all of FromJSON takes. About strings it is as strict as Rust's serde: UTF-8 only,
+// no surrogate without its other half.
 type reader struct {
 	b []byte
 	i int

@@ -18,17 +18,26 @@ type patternSplitter struct{ re *regexp2.Regexp }
 // matchTimeout ends a match of a pattern that backtracks without end.
 const matchTimeout = time.Second
 
-// Constructs that Oniguruma and .NET read differently, or only one of them knows.
-var differing = []string{`\w`, `\W`, `\b`, `\B`, `\h`, `\H`, `\A`, `\z`, `\Z`, `\G`, `\K`, `\R`, `\X`, `\k`, `\g`, `$`, `(?m`, `(?x`, `(?s`, `(?#`, `(?<`, `(?~`, `[[`, `[^[`, `&&`}
-
-func newPatternSplitter(pattern string) (splitter, error) {
-	for _, s := range differing {
+// differing returns the first construct in pattern that Oniguruma and .NET read
+// differently, or that only one of them knows; "" if there is none.
+func differing(pattern string) string {
+	for _, s := range []string{
+		`\w`, `\W`, `\b`, `\B`, `\h`, `\H`, `\A`, `\z`, `\Z`, `\G`, `\K`, `\R`, `\X`, `\k`, `\g`,
+		"$", "(?m", "(?x", "(?s", "(?#", "(?<", "(?~", "[[", "[^[", "&&",
+	} {
 		if strings.Contains(pattern, s) {
-			return nil, fmt.Errorf("pre-tokenizer pattern %q: %s is not supported", pattern, s)
+			return s
 		}
 	}
 	if strings.Contains(strings.ReplaceAll(pattern, "[^", ""), "^") {
-		return nil, fmt.Errorf("pre-tokenizer pattern %q: ^ is not supported", pattern)
+		return "^"
+	}
+	return ""
+}
+
+func newPatternSplitter(pattern string) (splitter, error) {
+	if s := differing(pattern); s != "" {
+		return nil, fmt.Errorf("pre-tokenizer pattern %q: %s is not supported", pattern, s)
 	}
 	re, err := regexp2.Compile(pattern)
 	if err != nil {
@@ -57,7 +66,8 @@ func (p patternSplitter) split(text string, yield func(string) bool) bool {
 		}
 		runes += n
 	}
-	err := p.re.FindRunesMatches([]rune(text), -1, func(m regexp2.MatchView) bool {
+	// An error or not, what follows the last match is one word.
+	_ = p.re.FindRunesMatches([]rune(text), -1, func(m regexp2.MatchView) bool {
 		start, n, _ := m.GroupRange(0)
 		advance(start - runes)
 		if !hand(end) {
@@ -69,6 +79,5 @@ func (p patternSplitter) split(text string, yield func(string) bool) bool {
 	if !complete {
 		return false
 	}
-	_ = err // as documented: what follows the last match is one word in any case
 	return hand(len(text))
 }

@@ -69,7 +69,7 @@ func (s *scan) at(i int) (class, int) {
 	return classAt(s.text, i)
 }
 
-// run returns the end of the run of characters at i of which want(class) holds.
+// run returns the end of the run at i of characters of a class.
 func (s *scan) run(i int, of class) int {
 	for {
 		k, n := s.at(i)
