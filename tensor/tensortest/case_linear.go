@@ -1,15 +1,18 @@
 package tensortest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ullm/ullm/tensor"
 )
 
 // linearCases are Linear and LinearSwiGLU in every format.
 func linearCases(i tensor.Info, add func(*opCase)) {
-	for _, f := range i.Formats {
+	for n, f := range i.Formats {
+		add(mixedCase([]tensor.Format{f, i.Formats[(n+1)%len(i.Formats)], i.Formats[(n+4)%len(i.Formats)]}))
 		// Inner sizes: one block, odd numbers of blocks, more than any tile. Outer sizes: one row, around tile borders.
 		inner := []int{f.Block(), 3 * f.Block(), 1280 + f.Block()}
 		if f.Block() == 1 {
@@ -54,6 +57,36 @@ func linearCase(f tensor.Format, cols, tokens, capacity int, bias bool, rows ...
 		return scale
 	}}}
 	c.macs = int64(tokens) * int64(cols) * int64(w.Spec.Rows())
+	return c
+}
+
+// mixedCase is a Linear over weights of several formats, one below the other, with a bias over all.
+func mixedCase(formats []tensor.Format) *opCase {
+	const cols, tokens, capacity = 512, 19, 32
+	// The widest tolerance is that of the coarsest format: blocks before 16 bits before F32.
+	rough := slices.MaxFunc(formats, func(a, b tensor.Format) int {
+		return cmp.Or(cmp.Compare(a.Block(), b.Block()), cmp.Compare(b.BlockBytes(), a.BlockBytes()))
+	})
+	c := &opCase{name: fmt.Sprintf("Linear/%v", formats), op: tensor.OpLinear, format: rough}
+	g := tensor.NewGraph(c.name)
+	var weights []tensor.Value
+	var values []float32
+	for j, f := range formats {
+		w := RandomSource(read(Spec(fmt.Sprint("w", j), f, cols, []int{48, 17, 33}[j]), tensor.OpLinear), uint64(j+1))
+		c.setup.Weights = append(c.setup.Weights, w)
+		weights = append(weights, g.Weight(w.Spec))
+		values = append(values, w.Values()...)
+	}
+	bias := RandomSource(read(Spec("bias", tensor.F32, len(values)/cols, 1), tensor.OpLinear), 9)
+	c.setup.Weights = append(c.setup.Weights, bias)
+	x := Normal(tokens*cols, 1, 5)
+	c.in = *new(block).ints(tokens).floats(x...).nan((capacity - tokens) * cols)
+	y := g.Linear(g.Input(4, tensor.F32, tensor.Rows{Cap: capacity, Count: 0}, cols), g.Weight(bias.Spec), weights...)
+	c.checks = []check{{name: "y", at: g.Output(y), n: tokens * len(values) / cols, scale: func() []float64 {
+		_, scale := products(x, values, cols, bias.Values())
+		return scale
+	}}}
+	c.graph = g
 	return c
 }
 
