@@ -24,7 +24,7 @@ from model import Config, Guide
 from muon import Muon
 
 POOL = 2048  # conversations generated at once
-PARTS = 4  # of a batch: its rows by length, so that little is padding
+SPREAD, LEAST = 1.25, 256  # longest to shortest row of a part, and tokens that it has at least
 WARMUP = 60
 
 
@@ -73,15 +73,14 @@ class Batches:
             self.batches = self._make(self.pool)
         batch = sorted(self.batches[self.index], key=lambda row: len(row[0]))
         self.index += 1
-        share = sum(len(ids) for ids, _ in batch) / PARTS
         parts, part, size = [], [], 0
         for row in batch:
-            part.append(row)
-            size += len(row[0])
-            if size >= share and len(parts) < PARTS - 1:
+            if size > LEAST and len(row[0]) > SPREAD * len(part[0][0]):
                 parts.append(part)
                 part, size = [], 0
-        return [self._pad(part) for part in parts + [part] if part]
+            part.append(row)
+            size += len(row[0])
+        return [self._pad(part) for part in parts + [part]]
 
     @staticmethod
     def _pad(rows):
