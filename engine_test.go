@@ -176,7 +176,7 @@ func TestSameTokens(t *testing.T) {
 				"small chunks": {MaxBatchTokens: 7},
 				"two slots":    {MaxBatchSeqs: 2},
 				"one thread":   {Threads: 1},
-				"short memory": {ContextLen: 256, MaxBatchSeqs: 32, MemoryUtilization: 0},
+				"short memory": {ContextLen: 256, KVCacheTokens: 512},
 			} {
 				o.Backend = backend
 				e := open(t, talk, ullm.With(o))
@@ -214,6 +214,9 @@ func TestSameTokens(t *testing.T) {
 							break
 						}
 					}
+				}
+				if s := e.Stats(); name == "short memory" && s.Preemptions == 0 {
+					t.Errorf("%s: nobody was preempted", name)
 				}
 				if s := e.Stats(); s.Running != 0 || s.Waiting != 0 || s.FreePages != s.Pages {
 					t.Errorf("%s: after all answers: %+v", name, s)

@@ -130,7 +130,7 @@ func openDevice(o Options) (tensor.Device, error) {
 
 // loadInstance turns options into sizes.
 func loadInstance(ctx context.Context, d tensor.Device, a model.Arch, f *files.Files, o Options) (*model.Instance, error) {
-	m := model.Options{Context: o.ContextLen, MaxSeqs: o.MaxBatchSeqs, MaxTokens: o.MaxBatchTokens, Eager: o.Eager, Log: o.Log}
+	m := model.Options{Context: o.ContextLen, MaxSeqs: o.MaxBatchSeqs, MaxTokens: o.MaxBatchTokens, KVTokens: o.KVCacheTokens, Eager: o.Eager, Log: o.Log}
 	if o.Progress != nil {
 		m.Progress = func(done, total int64) { o.Progress("load", done, total) }
 	}

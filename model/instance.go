@@ -17,6 +17,7 @@ type Options struct {
 	MaxTokens int           // tokens of one step
 	KV        tensor.Format // format of the cache; NoFormat: the device's first
 	Memory    int64         // bytes of device memory to use in all; 0: no limit but KVBytes
+	KVTokens  int           // tokens that the cache holds at most; 0: as many as memory allows
 	KVBytes   int64         // bytes of it for the cache at most; 0: whatever is left, at most what MaxSeqs sequences can use
 	Eager     bool          // run operations one by one, for debugging
 
@@ -91,6 +92,7 @@ func Load(ctx context.Context, d tensor.Device, arch Arch, c Config, from Checkp
 func (in *Instance) upload(ctx context.Context, w Weights, from Checkpoint, o Options) error {
 	begun := time.Now()
 	total, done := w.Bytes(), int64(0)
+	in.sizing.WeightBytes = 0 // the device's own count from here on: repacking pads
 	for _, role := range w.Roles {
 		for _, spec := range w.Specs(role) {
 			if err := ctx.Err(); err != nil {
@@ -106,6 +108,10 @@ func (in *Instance) upload(ctx context.Context, w Weights, from Checkpoint, o Op
 			}
 			in.weights[spec.Name] = u
 			in.closers = append(in.closers, u.Close)
+			in.sizing.WeightBytes += u.Bytes()
+			if spec.ReadBy(tensor.OpLinear) || spec.ReadBy(tensor.OpLinearSwiGLU) {
+				in.sizing.StepBytes += u.Bytes()
+			}
 			done += spec.Bytes()
 			if o.Progress != nil {
 				o.Progress(done, total)
@@ -116,43 +122,52 @@ func (in *Instance) upload(ctx context.Context, w Weights, from Checkpoint, o Op
 	return nil
 }
 
-// compile makes the Programs, largest first, since the largest sizes the arena.
-func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, o Options) error {
+// plan plans every Program: a Forward for each bucket of tokens, then a Head for each bucket of rows, both ascending.
+func (in *Instance) plan(arch Arch, w Weights, s Shard) ([]tensor.Plan, error) {
+	var graphs []*tensor.Graph
+	for _, l := range in.sizing.forwardLimits() {
+		g := tensor.NewGraph(fmt.Sprintf("forward/%d", l.Tokens))
+		arch.Forward(g, w, s, l)
+		graphs = append(graphs, g)
+	}
+	for _, rows := range powersUpTo(in.sizing.HeadRows) {
+		g := tensor.NewGraph(fmt.Sprintf("head/%d", rows))
+		g.Output(arch.Head(g, w, s, rows))
+		graphs = append(graphs, g)
+	}
 	var plans []tensor.Plan
-	var add []func(tensor.Program)
-	plan := func(g *tensor.Graph, made func(tensor.Program)) error {
+	for _, g := range graphs {
 		if err := g.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		p, err := in.device.Plan(g)
 		if err != nil {
-			return fmt.Errorf("model: %s: %w", g.Name, err)
+			return nil, fmt.Errorf("model: %s: %w", g.Name, err)
 		}
 		plans = append(plans, p)
-		add = append(add, made)
-		return nil
 	}
-	for _, l := range in.sizing.forwardLimits() {
-		made := func(p tensor.Program) { in.forward = append(in.forward, forwardBucket{l, p}) }
-		if err := plan(forwardGraph(arch, w, s, l), made); err != nil {
-			return err
-		}
-	}
-	for _, rows := range powersUpTo(in.sizing.HeadRows) {
-		made := func(p tensor.Program) { in.head = append(in.head, headBucket{rows, p}) }
-		if err := plan(headGraph(arch, w, s, rows), made); err != nil {
-			return err
-		}
-	}
-	scratch := int64(0)
+	return plans, nil
+}
+
+// scratch is the size of the arena that all the plans' Programs share.
+func scratch(plans []tensor.Plan) int64 {
+	n := int64(0)
 	for _, p := range plans {
-		scratch = max(scratch, p.Scratch())
+		n = max(n, p.Scratch())
 	}
-	var err error
-	if in.arena, err = in.device.NewArena(scratch); err != nil {
-		return fmt.Errorf("model: scratch of %d bytes: %w", scratch, err)
+	return n
+}
+
+func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, o Options) error {
+	plans, err := in.plan(arch, w, s)
+	if err != nil {
+		return err
+	}
+	if in.arena, err = in.device.NewArena(scratch(plans)); err != nil {
+		return fmt.Errorf("model: scratch of %d bytes: %w", scratch(plans), err)
 	}
 	in.closers = append(in.closers, in.arena.Close)
+	forward, head := in.sizing.forwardLimits(), powersUpTo(in.sizing.HeadRows)
 	for i, p := range plans {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -162,21 +177,13 @@ func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, 
 			return fmt.Errorf("model: compile: %w", err)
 		}
 		in.closers = append(in.closers, program.Close)
-		add[i](program)
+		if i < len(forward) {
+			in.forward = append(in.forward, forwardBucket{forward[i], program})
+		} else {
+			in.head = append(in.head, headBucket{head[i-len(forward)], program})
+		}
 	}
 	return nil
-}
-
-func forwardGraph(arch Arch, w Weights, s Shard, l tensor.ForwardLimits) *tensor.Graph {
-	g := tensor.NewGraph(fmt.Sprintf("forward/%d", l.Tokens))
-	arch.Forward(g, w, s, l)
-	return g
-}
-
-func headGraph(arch Arch, w Weights, s Shard, rows int) *tensor.Graph {
-	g := tensor.NewGraph(fmt.Sprintf("head/%d", rows))
-	g.Output(arch.Head(g, w, s, rows))
-	return g
 }
 
 // powersUpTo lists 1, 2, 4 … and, last, n itself.

@@ -16,6 +16,10 @@ type Sizing struct {
 	KV        tensor.Format // format of the cache
 
 	WeightBytes, KVBytes, SlotBytes, ScratchBytes, ProgramBytes int64
+
+	// StepBytes is the part of WeightBytes that every step reads: the matrices, but not the embedding (unless it is
+	// the head too) or the table of rotations, of which each token reads a row.
+	StepBytes int64
 }
 
 // KVTokens is how many tokens the cache holds.
@@ -93,19 +97,12 @@ func (in *Instance) size(arch Arch, from Checkpoint, o Options) (Shard, error) {
 	}
 	s.WeightBytes = w.Bytes()
 	s.SlotBytes = one.SlotsSpec().Bytes() + one.HiddenSpec().Bytes()
-	graphs := []*tensor.Graph{headGraph(arch, w, one, s.HeadRows)}
-	for _, l := range s.forwardLimits() {
-		graphs = append(graphs, forwardGraph(arch, w, one, l))
+	plans, err := in.plan(arch, w, one)
+	if err != nil {
+		return Shard{}, err
 	}
-	for _, g := range graphs {
-		if err := g.Err(); err != nil {
-			return Shard{}, err
-		}
-		p, err := in.device.Plan(g)
-		if err != nil {
-			return Shard{}, fmt.Errorf("model: %s: %w", g.Name, err)
-		}
-		s.ScratchBytes = max(s.ScratchBytes, p.Scratch())
+	s.ScratchBytes = scratch(plans)
+	for _, p := range plans {
 		s.ProgramBytes += p.Program()
 	}
 	pageBytes := one.KV.Bytes() * 2 * int64(c.Layers)
@@ -124,6 +121,9 @@ func (in *Instance) size(arch Arch, from Checkpoint, o Options) (Shard, error) {
 	}
 	if budget > 0 {
 		s.Pages = min(s.Pages, int(budget/pageBytes))
+	}
+	if o.KVTokens > 0 {
+		s.Pages = min(s.Pages, (o.KVTokens+tensor.PageTokens-1)/tensor.PageTokens)
 	}
 	if s.Pages < perSeq {
 		if o.Context > 0 || s.Pages < 1 {

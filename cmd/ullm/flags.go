@@ -25,6 +25,7 @@ type engineFlags struct {
 	ContextLen           int     `short:"c" aliases:"max-model-len" help:"Longest sequence in tokens; 0: the model's, lowered when memory is short."`
 	MaxBS                int     `name:"max-bs" aliases:"max-num-seqs" default:"256" help:"Sequences that run at once."`
 	MaxBatchTokens       int     `aliases:"max-num-batched-tokens" help:"Tokens of one step; 0: the device decides."`
+	KVCacheTokens        int     `name:"kv-cache-tokens" help:"Tokens that the KV cache holds at most; 0: as many as memory allows."`
 	GPUMemoryUtilization float64 `name:"gpu-memory-utilization" default:"0.9" help:"Share of the device's free memory to use."`
 	KVDType              string  `name:"kv-dtype" default:"auto" enum:"auto,f32,f16,bf16,q8_0" help:"Format of the KV cache: auto, f32, f16, bf16 or q8_0."`
 
@@ -61,7 +62,7 @@ func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 	o := ullm.Options{
 		Backend: f.Backend, Threads: f.Threads,
 		ContextLen: f.ContextLen, MaxBatchSeqs: f.MaxBS, MaxBatchTokens: f.MaxBatchTokens,
-		MemoryUtilization: f.GPUMemoryUtilization, KVDType: f.KVDType,
+		KVCacheTokens: f.KVCacheTokens, MemoryUtilization: f.GPUMemoryUtilization, KVDType: f.KVDType,
 		NoPrefixCache: f.DisablePrefixCache, NoAsync: f.DisableAsyncScheduling, Eager: f.EnforceEager,
 		RopeScaling: f.RopeScaling, HubOffline: f.HubOffline, Log: log,
 	}
@@ -83,7 +84,7 @@ func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 		flag  string
 		value int
 		least int
-	}{{"threads", f.Threads, 0}, {"context-len", f.ContextLen, 0}, {"max-bs", f.MaxBS, 1}, {"max-batch-tokens", f.MaxBatchTokens, 0}} {
+	}{{"threads", f.Threads, 0}, {"context-len", f.ContextLen, 0}, {"max-bs", f.MaxBS, 1}, {"max-batch-tokens", f.MaxBatchTokens, 0}, {"kv-cache-tokens", f.KVCacheTokens, 0}} {
 		if n.value < n.least {
 			return o, usagef("--%s %d: must be at least %d", n.flag, n.value, n.least)
 		}
