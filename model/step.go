@@ -18,6 +18,7 @@ type Batch struct {
 type Ticket struct {
 	forward tensor.Step
 	heads   []headStep
+	err     error // of the Programs that have been waited for
 }
 
 type headStep struct {
@@ -63,33 +64,18 @@ func (in *Instance) Start(b *Batch) (*Ticket, error) {
 }
 
 // Wait returns what Sample reported of each row of Batch.Head, in order. When ctx ends first, the step goes on and Wait
-// must be called again.
+// must be called again; a failure that was seen before that is not forgotten.
 func (in *Instance) Wait(ctx context.Context, t *Ticket) ([]tensor.Sampled, error) {
-	var errs []error
-	if t.forward != nil {
-		if err := t.forward.Wait(ctx, nil); err != nil {
-			if ctx.Err() != nil {
-				return nil, err
-			}
-			errs = append(errs, err)
-		}
-		t.forward = nil
+	if err := t.wait(ctx, &t.forward, nil); err != nil {
+		return nil, err
 	}
 	for i := range t.heads {
-		h := &t.heads[i]
-		if h.step == nil {
-			continue
+		if err := t.wait(ctx, &t.heads[i].step, t.heads[i].out); err != nil {
+			return nil, err
 		}
-		if err := h.step.Wait(ctx, h.out); err != nil {
-			if ctx.Err() != nil {
-				return nil, err
-			}
-			errs = append(errs, err)
-		}
-		h.step = nil
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	if t.err != nil {
+		return nil, t.err
 	}
 	var sampled []tensor.Sampled
 	for _, h := range t.heads {
@@ -98,6 +84,20 @@ func (in *Instance) Wait(ctx context.Context, t *Ticket) ([]tensor.Sampled, erro
 		}
 	}
 	return sampled, nil
+}
+
+// wait waits for one Program of the step, once, and keeps its error. It returns an error only if ctx ended first.
+func (t *Ticket) wait(ctx context.Context, s *tensor.Step, out []byte) error {
+	if *s == nil {
+		return nil
+	}
+	err := (*s).Wait(ctx, out)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return err
+	}
+	*s = nil
+	t.err = errors.Join(t.err, err)
+	return nil
 }
 
 func (in *Instance) forwardFor(s *tensor.ForwardStep) (forwardBucket, error) {
