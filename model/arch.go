@@ -29,8 +29,9 @@ type Shard struct {
 
 // TensorInfo is what a checkpoint's header says of a tensor.
 type TensorInfo struct {
-	Format     tensor.Format
-	Rows, Cols int // a vector is one row
+	Format     tensor.Format // NoFormat: one that is not supported
+	Stored     string        // the format in the file's own words; "" where that says no more than Format
+	Rows, Cols int           // a vector is one row
 }
 
 // The names of the states in every architecture's graphs.
@@ -67,6 +68,18 @@ func (s Shard) States() []tensor.StateSpec {
 	return specs
 }
 
+// lookup finds a tensor that the model cannot do without.
+func (s Shard) lookup(name string) (TensorInfo, error) {
+	info, ok := s.Lookup(name)
+	if !ok {
+		return info, fmt.Errorf("model: the checkpoint has no tensor %s; is it complete?", name)
+	}
+	if info.Format == tensor.NoFormat {
+		return info, fmt.Errorf("model: tensor %s is stored as %s; supported: %v", name, info.Stored, tensor.WeightFormats())
+	}
+	return info, nil
+}
+
 // Weights are a shard's weights by role ("layers.0.qkv"). A role whose parts differ in format has several weights, one
 // below the other.
 type Weights struct {
@@ -78,9 +91,9 @@ type Weights struct {
 func (w *Weights) Add(s Shard, role string, readers []tensor.Op, parts ...tensor.Part) error {
 	var specs []tensor.WeightSpec
 	for _, p := range parts {
-		info, ok := s.Lookup(p.Name)
-		if !ok {
-			return fmt.Errorf("model: the checkpoint has no tensor %s; is it complete?", p.Name)
+		info, err := s.lookup(p.Name)
+		if err != nil {
+			return err
 		}
 		if info.Rows != p.Rows {
 			return fmt.Errorf("model: tensor %s is %d × %d; its config asks for %d rows", p.Name, info.Rows, info.Cols, p.Rows)
@@ -110,9 +123,9 @@ func (w *Weights) Add(s Shard, role string, readers []tensor.Op, parts ...tensor
 func (w *Weights) AddVector(s Shard, role string, op tensor.Op, parts ...tensor.Part) error {
 	cols := 0
 	for _, p := range parts {
-		info, ok := s.Lookup(p.Name)
-		if !ok {
-			return fmt.Errorf("model: the checkpoint has no tensor %s; is it complete?", p.Name)
+		info, err := s.lookup(p.Name)
+		if err != nil {
+			return err
 		}
 		if info.Rows != 1 || info.Cols != p.Rows {
 			return fmt.Errorf("model: tensor %s is %d × %d; its config asks for a vector of %d", p.Name, info.Rows, info.Cols, p.Rows)

@@ -107,16 +107,20 @@ func directoryTemplate(dir string) (string, error) {
 	if err := json.Unmarshal(b, &c); err != nil {
 		return "", fmt.Errorf("files: %s: %w", filepath.Join(dir, "tokenizer_config.json"), err)
 	}
-	var one string
+	if c.Template == nil {
+		return "", nil
+	}
+	var one string // null leaves it ""
 	if json.Unmarshal(c.Template, &one) == nil {
 		return one, nil
 	}
 	var named []struct{ Name, Template string }
-	if json.Unmarshal(c.Template, &named) == nil {
-		for _, n := range named {
-			if n.Name == "default" {
-				return n.Template, nil
-			}
+	if err := json.Unmarshal(c.Template, &named); err != nil {
+		return "", fmt.Errorf("files: %s: chat_template is neither a text nor a list of named ones", filepath.Join(dir, "tokenizer_config.json"))
+	}
+	for _, n := range named {
+		if n.Name == "default" {
+			return n.Template, nil
 		}
 	}
 	return "", nil
@@ -173,7 +177,7 @@ type checkpoint struct {
 
 func (c checkpoint) Lookup(name string) (model.TensorInfo, bool) {
 	i, ok := c.r.Lookup(c.name(name))
-	return model.TensorInfo{Format: i.Format, Rows: i.Rows(), Cols: i.Cols()}, ok
+	return model.TensorInfo{Format: i.Format, Stored: i.Stored, Rows: i.Rows(), Cols: i.Cols()}, ok
 }
 
 func (c checkpoint) Rows(name string, first, n int, use func([]byte) error) error {
