@@ -84,6 +84,9 @@ func TestSizing(t *testing.T) {
 		"a cache shorter than the context": {model.Options{KVBytes: 3 * tinyPage}, func(s model.Sizing) bool {
 			return s.Context == 48 && s.Pages == 3
 		}, "context lowered"},
+		"a cache of tokens": {model.Options{KVTokens: 1025, KVBytes: 1 << 30}, func(s model.Sizing) bool {
+			return s.Context == 1024 && s.Pages == 65
+		}, ""},
 		"q8_0": {model.Options{KV: tensor.Q8_0, KVBytes: 70 * tinyPage}, func(s model.Sizing) bool {
 			return s.KV == tensor.Q8_0 && s.Pages == 70*tinyPage/(2*2*tensor.PageTokens*34)
 		}, ""},
@@ -126,6 +129,7 @@ func TestSizingRefuses(t *testing.T) {
 	}{
 		"a longer context than the model's": {model.Options{Context: 1025}, nil, "1024"},
 		"a context that does not fit":       {model.Options{Context: 64, KVBytes: 3 * tinyPage}, tensor.ErrOutOfMemory, "--context-len"},
+		"tokens that are too few":           {model.Options{Context: 64, KVTokens: 48}, tensor.ErrOutOfMemory, "room for 48 tokens"},
 		"no page at all":                    {model.Options{KVBytes: tinyPage - 1}, tensor.ErrOutOfMemory, "--kv-dtype"},
 		"weights that do not fit":           {model.Options{Memory: 1 << 16}, tensor.ErrOutOfMemory, "--max-bs"},
 	} {

@@ -127,7 +127,8 @@ func (in *Instance) size(arch Arch, from Checkpoint, o Options) (Shard, error) {
 	}
 	if s.Pages < perSeq {
 		if o.Context > 0 || s.Pages < 1 {
-			return Shard{}, fmt.Errorf("model: %w: a context of %d tokens needs %d bytes of KV cache, %d are there; lower --context-len or choose a smaller --kv-dtype", tensor.ErrOutOfMemory, s.Context, int64(perSeq)*pageBytes, budget)
+			return Shard{}, fmt.Errorf("model: %w: a context of %d tokens needs %d bytes of KV cache, and there is room for %d tokens; lower --context-len, choose a smaller --kv-dtype, or raise --kv-cache-tokens if it is set",
+				tensor.ErrOutOfMemory, s.Context, int64(perSeq)*pageBytes, s.KVTokens())
 		}
 		s.Context = s.Pages * tensor.PageTokens
 		o.Log.Warn("context lowered to what memory allows", "tokens", s.Context, "model", c.ContextLength())
