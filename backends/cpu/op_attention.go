@@ -29,7 +29,7 @@ type attention struct {
 
 func newAttention(h tensor.HeadAttr) *attention {
 	a := &attention{HeadAttr: h, group: h.QueryHeads / h.KVHeads, width: panelsOf(h.HeadDim) * simd.PanelRows}
-	a.tokens = max(1, simd.MaxTokens/a.group)
+	a.tokens = max(1, tileRows/a.group)
 	a.rows = a.tokens * a.group
 	place := func(values int) int {
 		at := a.bytes
@@ -44,6 +44,9 @@ func newAttention(h tensor.HeadAttr) *attention {
 	a.v = place(tokens * h.HeadDim)
 	return a
 }
+
+// tileRows is how many query heads × tokens a tile should have.
+const tileRows = 8
 
 // tile is a run of tokens of one sequence.
 type tile struct {

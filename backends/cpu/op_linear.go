@@ -45,6 +45,17 @@ func (f form) stride(cols int) int {
 	return 4 * cols
 }
 
+// block is the size of 32 values of a row.
+func (f form) block() int {
+	switch f {
+	case halves:
+		return 2 * simd.Q8Values
+	case blocks:
+		return simd.Q8BlockBytes
+	}
+	return 4 * simd.Q8Values
+}
+
 // decodeValues is how many values of each row of a stored panel are decoded before they are packed: a multiple of every
 // format's block.
 const decodeValues = 256
@@ -180,6 +191,7 @@ func (q *product) multiply(d *device, t *thread, x operand, r *run, p0, p1, n in
 	if q.in.form != plain {
 		m.X, m.XStride = pointer(r.arena, q.in.stage), q.in.stride
 	}
+	m.XBlock = q.in.form.block()
 	m.C, m.CStride = c, cStride
 	switch {
 	case q.tiles == nil:
@@ -197,7 +209,7 @@ func (q *product) decoded(d *device, t *thread, p0, p1, n int, m *simd.Matrix) {
 	panel := view[float32](t.local, 0, simd.PanelRows*k)
 	buffer := view[float32](t.local, 4*simd.PanelRows*k, simd.PanelRows*decodeValues)
 	one := *m
-	one.W, one.KStride, one.PanelStride, one.First = pointer(t.local, 0), 4*simd.PanelRows, 0, 0
+	one.W, one.PanelStride, one.First = pointer(t.local, 0), 0, 0
 	for p := p0; p < p1; p++ {
 		rows := min(simd.PanelRows, m.Rows-p*simd.PanelRows)
 		q.w.decodePanel(d.kernels, panel, buffer, q.part, p*simd.PanelRows, rows)

@@ -269,14 +269,17 @@ func (w *weight) vector() []float32 {
 
 // matrix is one part as kernels see it; X and C are missing.
 func (w *weight) matrix(p int) simd.Matrix {
+	const rows, block = simd.PanelRows, simd.Q8Values
 	m := simd.Matrix{W: unsafe.Add(pointer(w.bytes, 0), w.parts[p].offset), PanelStride: w.panelBytes(), Rows: w.parts[p].rows, K: w.spec.Cols}
 	switch w.layout {
-	case panelsF32:
-		m.KStride = 4 * simd.PanelRows
 	case panelsF16:
-		m.KStride = 2 * simd.PanelRows
+		m.KStride, m.WBlock = 2*rows, 2*rows*block
 	case pairs:
-		m.K = (m.K + 1) &^ 1
+		m.K, m.WBlock = (m.K+1)&^1, 2*rows*block
+	case blocksQ8:
+		m.WBlock = rows * block
+	default: // f32, also what stored rows are decoded to
+		m.KStride, m.WBlock = 4*rows, 4*rows*block
 	}
 	return m
 }

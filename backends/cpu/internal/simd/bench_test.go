@@ -28,7 +28,8 @@ func BenchmarkTiles(b *testing.B) {
 			for _, tokens := range []int{1, 2, 4, 8, 32, 128} {
 				x, y := make([]byte, c.xBytes*tokens), make([]float32, rows*tokens)
 				m := Matrix{W: unsafe.Pointer(&w[0]), PanelStride: c.panel, Rows: rows, K: k, KStride: c.kStride,
-					X: unsafe.Pointer(&x[0]), XStride: c.xBytes, C: unsafe.Pointer(&y[0]), CStride: 4 * rows}
+					X: unsafe.Pointer(&x[0]), XStride: c.xBytes,
+					WBlock: c.panel / k * Q8Values &^ 63, XBlock: c.xBytes * Q8Values / k, C: unsafe.Pointer(&y[0]), CStride: 4 * rows}
 				b.Run(fmt.Sprintf("%s/%s/%d", l, c.name, tokens), func(b *testing.B) {
 					s := new(Scratch)
 					b.SetBytes(int64(len(w)))

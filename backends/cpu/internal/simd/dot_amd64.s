@@ -32,13 +32,11 @@ TEXT ·dotBF16P4T1(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -48,10 +46,11 @@ TEXT ·dotBF16P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
@@ -60,104 +59,120 @@ loop:
 	VMOVUPS (R14), Z6
 	VMOVUPS (R13), Z7
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 0]{1to16}
 	LONG $0x585ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 0]{1to16}
 	LONG $0x5856f262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0b
+	WORD $0x0b52
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 0]{1to16}
 	LONG $0x584ef262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0b
+	WORD $0x1352
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm3, zmm7, dword ptr [BX + 0]{1to16}
 	LONG    $0x5846f262
-	BYTE    $0x52
-	BYTE    $0x1c
-	BYTE    $0x0b
+	WORD    $0x1b52
 	VMOVUPS 64(AX), Z4
 	VMOVUPS 64(R15), Z5
 	VMOVUPS 64(R14), Z6
 	VMOVUPS 64(R13), Z7
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452585ef262
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 4]{1to16}
+	LONG $0x585ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4c525856f262
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 4]{1to16}
+	LONG $0x5856f262
+	WORD $0x4b52
+	BYTE $0x01
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b5452584ef262
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 4]{1to16}
+	LONG $0x584ef262
+	WORD $0x5352
+	BYTE $0x01
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [BX + CX + 4]{1to16}
-	QUAD    $0x010b5c525846f262
+	// VDPBF16PS zmm3, zmm7, dword ptr [BX + 4]{1to16}
+	LONG    $0x5846f262
+	WORD    $0x5b52
+	BYTE    $0x01
 	VMOVUPS 128(AX), Z4
 	VMOVUPS 128(R15), Z5
 	VMOVUPS 128(R14), Z6
 	VMOVUPS 128(R13), Z7
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452585ef262
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 8]{1to16}
+	LONG $0x585ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4c525856f262
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 8]{1to16}
+	LONG $0x5856f262
+	WORD $0x4b52
+	BYTE $0x02
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b5452584ef262
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 8]{1to16}
+	LONG $0x584ef262
+	WORD $0x5352
+	BYTE $0x02
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [BX + CX + 8]{1to16}
-	QUAD    $0x020b5c525846f262
+	// VDPBF16PS zmm3, zmm7, dword ptr [BX + 8]{1to16}
+	LONG    $0x5846f262
+	WORD    $0x5b52
+	BYTE    $0x02
 	VMOVUPS 192(AX), Z4
 	VMOVUPS 192(R15), Z5
 	VMOVUPS 192(R14), Z6
 	VMOVUPS 192(R13), Z7
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452585ef262
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 12]{1to16}
+	LONG $0x585ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4c525856f262
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 12]{1to16}
+	LONG $0x5856f262
+	WORD $0x4b52
+	BYTE $0x03
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b5452584ef262
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 12]{1to16}
+	LONG $0x584ef262
+	WORD $0x5352
+	BYTE $0x03
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [BX + CX + 12]{1to16}
-	QUAD       $0x030b5c525846f262
+	// VDPBF16PS zmm3, zmm7, dword ptr [BX + 12]{1to16}
+	LONG       $0x5846f262
+	WORD       $0x5b52
+	BYTE       $0x03
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
-	ADDQ       $0x00000100, R15
 	PREFETCHT0 1024(R14)
 	PREFETCHT0 1088(R14)
 	PREFETCHT0 1152(R14)
 	PREFETCHT0 1216(R14)
-	ADDQ       $0x00000100, R14
 	PREFETCHT0 1024(R13)
 	PREFETCHT0 1088(R13)
 	PREFETCHT0 1152(R13)
 	PREFETCHT0 1216(R13)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x00000100, R15
+	ADDQ       $0x00000100, R14
 	ADDQ       $0x00000100, R13
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z4
@@ -165,38 +180,30 @@ one:
 	VMOVUPS (R14), Z6
 	VMOVUPS (R13), Z7
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 0]{1to16}
 	LONG $0x585ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 0]{1to16}
 	LONG $0x5856f262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0b
+	WORD $0x0b52
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 0]{1to16}
 	LONG $0x584ef262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0b
+	WORD $0x1352
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm3, zmm7, dword ptr [BX + 0]{1to16}
 	LONG $0x5846f262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0b
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x40, R14
-	ADDQ $0x40, R13
-	ADDQ $0x04, CX
+	WORD $0x1b52
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	ADDQ $0x00000040, R14
+	ADDQ $0x00000040, R13
+	DECQ DX
+	JNE  one
 
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -211,69 +218,70 @@ test:
 TEXT ·dotBF16P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
 	VPXORD  Z0, Z0, Z0
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS (CX), Z0
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z1
 
-	// VDPBF16PS zmm0, zmm1, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm1, dword ptr [BX + 0]{1to16}
 	LONG    $0x5876f262
-	BYTE    $0x52
-	BYTE    $0x04
-	BYTE    $0x0b
+	WORD    $0x0352
 	VMOVUPS 64(AX), Z1
 
-	// VDPBF16PS zmm0, zmm1, dword ptr [BX + CX + 4]{1to16}
-	QUAD    $0x010b44525876f262
+	// VDPBF16PS zmm0, zmm1, dword ptr [BX + 4]{1to16}
+	LONG    $0x5876f262
+	WORD    $0x4352
+	BYTE    $0x01
 	VMOVUPS 128(AX), Z1
 
-	// VDPBF16PS zmm0, zmm1, dword ptr [BX + CX + 8]{1to16}
-	QUAD    $0x020b44525876f262
+	// VDPBF16PS zmm0, zmm1, dword ptr [BX + 8]{1to16}
+	LONG    $0x5876f262
+	WORD    $0x4352
+	BYTE    $0x02
 	VMOVUPS 192(AX), Z1
 
-	// VDPBF16PS zmm0, zmm1, dword ptr [BX + CX + 12]{1to16}
-	QUAD       $0x030b44525876f262
+	// VDPBF16PS zmm0, zmm1, dword ptr [BX + 12]{1to16}
+	LONG       $0x5876f262
+	WORD       $0x4352
+	BYTE       $0x03
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z1
 
-	// VDPBF16PS zmm0, zmm1, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm1, dword ptr [BX + 0]{1to16}
 	LONG $0x5876f262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
+	WORD $0x0352
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -288,9 +296,6 @@ TEXT ·dotBF16P4T2(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z4, Z4, Z4
@@ -299,7 +304,7 @@ TEXT ·dotBF16P4T2(SB), NOSPLIT, $0-8
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z7, Z7, Z7
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -314,10 +319,11 @@ TEXT ·dotBF16P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
@@ -326,164 +332,176 @@ loop:
 	VMOVUPS (R14), Z10
 	VMOVUPS (R13), Z11
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm2, zmm9, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm9, dword ptr [BX + 0]{1to16}
 	LONG $0x5836f262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0b
+	WORD $0x1352
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm4, zmm10, dword ptr [BX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
+	WORD $0x2352
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x34
+	WORD $0x3352
+
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 0]{1to16}
-	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
-
-	// VDPBF16PS zmm3, zmm9, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm3, zmm9, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5836f262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0e
+	WORD $0x1c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm5, zmm10, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm10, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0e
+	WORD $0x2c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG    $0x5826f262
-	BYTE    $0x52
-	BYTE    $0x3c
-	BYTE    $0x0e
+	WORD    $0x3c52
+	BYTE    $0x0b
 	VMOVUPS 64(AX), Z8
 	VMOVUPS 64(R15), Z9
 	VMOVUPS 64(R14), Z10
 	VMOVUPS 64(R13), Z11
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452583ef262
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 4]{1to16}
+	LONG $0x583ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm2, zmm9, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b54525836f262
+	// VDPBF16PS zmm2, zmm9, dword ptr [BX + 4]{1to16}
+	LONG $0x5836f262
+	WORD $0x5352
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b6452582ef262
+	// VDPBF16PS zmm4, zmm10, dword ptr [BX + 4]{1to16}
+	LONG $0x582ef262
+	WORD $0x6352
+	BYTE $0x01
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b74525826f262
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 4]{1to16}
+	LONG $0x5826f262
+	WORD $0x7352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52583ef262
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52583ef262
 
-	// VDPBF16PS zmm3, zmm9, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e5c525836f262
+	// VDPBF16PS zmm3, zmm9, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b5c525836f262
 
-	// VDPBF16PS zmm5, zmm10, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e6c52582ef262
+	// VDPBF16PS zmm5, zmm10, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b6c52582ef262
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [SI + CX + 4]{1to16}
-	QUAD    $0x010e7c525826f262
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD    $0x010b7c525826f262
 	VMOVUPS 128(AX), Z8
 	VMOVUPS 128(R15), Z9
 	VMOVUPS 128(R14), Z10
 	VMOVUPS 128(R13), Z11
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452583ef262
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 8]{1to16}
+	LONG $0x583ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm2, zmm9, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b54525836f262
+	// VDPBF16PS zmm2, zmm9, dword ptr [BX + 8]{1to16}
+	LONG $0x5836f262
+	WORD $0x5352
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b6452582ef262
+	// VDPBF16PS zmm4, zmm10, dword ptr [BX + 8]{1to16}
+	LONG $0x582ef262
+	WORD $0x6352
+	BYTE $0x02
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b74525826f262
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 8]{1to16}
+	LONG $0x5826f262
+	WORD $0x7352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52583ef262
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52583ef262
 
-	// VDPBF16PS zmm3, zmm9, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e5c525836f262
+	// VDPBF16PS zmm3, zmm9, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b5c525836f262
 
-	// VDPBF16PS zmm5, zmm10, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e6c52582ef262
+	// VDPBF16PS zmm5, zmm10, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b6c52582ef262
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [SI + CX + 8]{1to16}
-	QUAD    $0x020e7c525826f262
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD    $0x020b7c525826f262
 	VMOVUPS 192(AX), Z8
 	VMOVUPS 192(R15), Z9
 	VMOVUPS 192(R14), Z10
 	VMOVUPS 192(R13), Z11
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452583ef262
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 12]{1to16}
+	LONG $0x583ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm2, zmm9, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b54525836f262
+	// VDPBF16PS zmm2, zmm9, dword ptr [BX + 12]{1to16}
+	LONG $0x5836f262
+	WORD $0x5352
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b6452582ef262
+	// VDPBF16PS zmm4, zmm10, dword ptr [BX + 12]{1to16}
+	LONG $0x582ef262
+	WORD $0x6352
+	BYTE $0x03
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b74525826f262
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 12]{1to16}
+	LONG $0x5826f262
+	WORD $0x7352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52583ef262
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52583ef262
 
-	// VDPBF16PS zmm3, zmm9, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e5c525836f262
+	// VDPBF16PS zmm3, zmm9, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b5c525836f262
 
-	// VDPBF16PS zmm5, zmm10, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e6c52582ef262
+	// VDPBF16PS zmm5, zmm10, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b6c52582ef262
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [SI + CX + 12]{1to16}
-	QUAD       $0x030e7c525826f262
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD       $0x030b7c525826f262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
-	ADDQ       $0x00000100, R15
 	PREFETCHT0 1024(R14)
 	PREFETCHT0 1088(R14)
 	PREFETCHT0 1152(R14)
 	PREFETCHT0 1216(R14)
-	ADDQ       $0x00000100, R14
 	PREFETCHT0 1024(R13)
 	PREFETCHT0 1088(R13)
 	PREFETCHT0 1152(R13)
 	PREFETCHT0 1216(R13)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x00000100, R15
+	ADDQ       $0x00000100, R14
 	ADDQ       $0x00000100, R13
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z8
@@ -491,62 +509,50 @@ one:
 	VMOVUPS (R14), Z10
 	VMOVUPS (R13), Z11
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm2, zmm9, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm9, dword ptr [BX + 0]{1to16}
 	LONG $0x5836f262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0b
+	WORD $0x1352
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm4, zmm10, dword ptr [BX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
+	WORD $0x2352
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0b
+	WORD $0x3352
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm3, zmm9, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm3, zmm9, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5836f262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0e
+	WORD $0x1c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm5, zmm10, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm10, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0e
+	WORD $0x2c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x0e
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x40, R14
-	ADDQ $0x40, R13
-	ADDQ $0x04, CX
+	WORD $0x3c52
+	BYTE $0x0b
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	ADDQ $0x00000040, R14
+	ADDQ $0x00000040, R13
+	DECQ DX
+	JNE  one
 
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -566,12 +572,9 @@ test:
 TEXT ·dotBF16P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -580,80 +583,81 @@ TEXT ·dotBF16P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z1
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z2
 
-	// VDPBF16PS zmm0, zmm2, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm2, dword ptr [BX + 0]{1to16}
 	LONG $0x586ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm1, zmm2, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm2, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG    $0x586ef262
-	BYTE    $0x52
-	BYTE    $0x0c
-	BYTE    $0x0e
+	WORD    $0x0c52
+	BYTE    $0x0b
 	VMOVUPS 64(AX), Z2
 
-	// VDPBF16PS zmm0, zmm2, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452586ef262
+	// VDPBF16PS zmm0, zmm2, dword ptr [BX + 4]{1to16}
+	LONG $0x586ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm2, dword ptr [SI + CX + 4]{1to16}
-	QUAD    $0x010e4c52586ef262
+	// VDPBF16PS zmm1, zmm2, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD    $0x010b4c52586ef262
 	VMOVUPS 128(AX), Z2
 
-	// VDPBF16PS zmm0, zmm2, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452586ef262
+	// VDPBF16PS zmm0, zmm2, dword ptr [BX + 8]{1to16}
+	LONG $0x586ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm2, dword ptr [SI + CX + 8]{1to16}
-	QUAD    $0x020e4c52586ef262
+	// VDPBF16PS zmm1, zmm2, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD    $0x020b4c52586ef262
 	VMOVUPS 192(AX), Z2
 
-	// VDPBF16PS zmm0, zmm2, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452586ef262
+	// VDPBF16PS zmm0, zmm2, dword ptr [BX + 12]{1to16}
+	LONG $0x586ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm2, dword ptr [SI + CX + 12]{1to16}
-	QUAD       $0x030e4c52586ef262
+	// VDPBF16PS zmm1, zmm2, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD       $0x030b4c52586ef262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z2
 
-	// VDPBF16PS zmm0, zmm2, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm2, dword ptr [BX + 0]{1to16}
 	LONG $0x586ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm2, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x586ef262
+	WORD $0x0c52
 	BYTE $0x0b
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm1, zmm2, dword ptr [SI + CX + 0]{1to16}
-	LONG $0x586ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -670,10 +674,6 @@ TEXT ·dotBF16P4T3(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z6, Z6, Z6
@@ -686,7 +686,7 @@ TEXT ·dotBF16P4T3(SB), NOSPLIT, $0-8
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z11, Z11, Z11
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -706,10 +706,11 @@ TEXT ·dotBF16P4T3(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z11
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
@@ -718,224 +719,232 @@ loop:
 	VMOVUPS (R14), Z14
 	VMOVUPS (R13), Z15
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm3, zmm13, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm3, zmm13, dword ptr [BX + 0]{1to16}
 	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0b
+	WORD $0x1b52
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm14, dword ptr [BX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0b
+	WORD $0x3352
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 0]{1to16}
 	LONG $0x58067262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0b
+	WORD $0x0b52
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm4, zmm13, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm4, zmm13, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0e
+	WORD $0x2452
+	BYTE $0x0b
 
-	// VDPBF16PS zmm7, zmm14, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm14, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x0e
+	WORD $0x3c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm10, zmm15, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x58067262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x0b
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm5, zmm13, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5816d262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm13, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x5816f262
+	WORD $0x2c52
+	BYTE $0x4b
 
-	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x580e5262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x08
+	// VDPBF16PS zmm8, zmm14, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x580e7262
+	WORD $0x0452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R8 + CX + 0]{1to16}
-	LONG    $0x58065262
-	BYTE    $0x52
-	BYTE    $0x1c
-	BYTE    $0x08
+	// VDPBF16PS zmm11, zmm15, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG    $0x58067262
+	WORD    $0x1c52
+	BYTE    $0x4b
 	VMOVUPS 64(AX), Z12
 	VMOVUPS 64(R15), Z13
 	VMOVUPS 64(R14), Z14
 	VMOVUPS 64(R13), Z15
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452581ef262
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 4]{1to16}
+	LONG $0x581ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm3, zmm13, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b5c525816f262
+	// VDPBF16PS zmm3, zmm13, dword ptr [BX + 4]{1to16}
+	LONG $0x5816f262
+	WORD $0x5b52
+	BYTE $0x01
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b7452580ef262
+	// VDPBF16PS zmm6, zmm14, dword ptr [BX + 4]{1to16}
+	LONG $0x580ef262
+	WORD $0x7352
+	BYTE $0x01
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4c5258067262
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 4]{1to16}
+	LONG $0x58067262
+	WORD $0x4b52
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52581ef262
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52581ef262
 
-	// VDPBF16PS zmm4, zmm13, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e64525816f262
+	// VDPBF16PS zmm4, zmm13, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b64525816f262
 
-	// VDPBF16PS zmm7, zmm14, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e7c52580ef262
+	// VDPBF16PS zmm7, zmm14, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b7c52580ef262
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e545258067262
+	// VDPBF16PS zmm10, zmm15, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b545258067262
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452581ed262
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452581ef262
 
-	// VDPBF16PS zmm5, zmm13, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01086c525816d262
+	// VDPBF16PS zmm5, zmm13, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b6c525816f262
 
-	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01084452580e5262
+	// VDPBF16PS zmm8, zmm14, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b4452580e7262
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R8 + CX + 4]{1to16}
-	QUAD    $0x01085c5258065262
+	// VDPBF16PS zmm11, zmm15, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD    $0x014b5c5258067262
 	VMOVUPS 128(AX), Z12
 	VMOVUPS 128(R15), Z13
 	VMOVUPS 128(R14), Z14
 	VMOVUPS 128(R13), Z15
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452581ef262
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 8]{1to16}
+	LONG $0x581ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm3, zmm13, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b5c525816f262
+	// VDPBF16PS zmm3, zmm13, dword ptr [BX + 8]{1to16}
+	LONG $0x5816f262
+	WORD $0x5b52
+	BYTE $0x02
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b7452580ef262
+	// VDPBF16PS zmm6, zmm14, dword ptr [BX + 8]{1to16}
+	LONG $0x580ef262
+	WORD $0x7352
+	BYTE $0x02
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4c5258067262
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 8]{1to16}
+	LONG $0x58067262
+	WORD $0x4b52
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52581ef262
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52581ef262
 
-	// VDPBF16PS zmm4, zmm13, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e64525816f262
+	// VDPBF16PS zmm4, zmm13, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b64525816f262
 
-	// VDPBF16PS zmm7, zmm14, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e7c52580ef262
+	// VDPBF16PS zmm7, zmm14, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b7c52580ef262
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e545258067262
+	// VDPBF16PS zmm10, zmm15, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b545258067262
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452581ed262
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452581ef262
 
-	// VDPBF16PS zmm5, zmm13, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02086c525816d262
+	// VDPBF16PS zmm5, zmm13, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b6c525816f262
 
-	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02084452580e5262
+	// VDPBF16PS zmm8, zmm14, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b4452580e7262
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R8 + CX + 8]{1to16}
-	QUAD    $0x02085c5258065262
+	// VDPBF16PS zmm11, zmm15, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD    $0x024b5c5258067262
 	VMOVUPS 192(AX), Z12
 	VMOVUPS 192(R15), Z13
 	VMOVUPS 192(R14), Z14
 	VMOVUPS 192(R13), Z15
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452581ef262
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 12]{1to16}
+	LONG $0x581ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm3, zmm13, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b5c525816f262
+	// VDPBF16PS zmm3, zmm13, dword ptr [BX + 12]{1to16}
+	LONG $0x5816f262
+	WORD $0x5b52
+	BYTE $0x03
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b7452580ef262
+	// VDPBF16PS zmm6, zmm14, dword ptr [BX + 12]{1to16}
+	LONG $0x580ef262
+	WORD $0x7352
+	BYTE $0x03
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4c5258067262
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 12]{1to16}
+	LONG $0x58067262
+	WORD $0x4b52
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52581ef262
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52581ef262
 
-	// VDPBF16PS zmm4, zmm13, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e64525816f262
+	// VDPBF16PS zmm4, zmm13, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b64525816f262
 
-	// VDPBF16PS zmm7, zmm14, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e7c52580ef262
+	// VDPBF16PS zmm7, zmm14, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b7c52580ef262
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e545258067262
+	// VDPBF16PS zmm10, zmm15, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b545258067262
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452581ed262
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452581ef262
 
-	// VDPBF16PS zmm5, zmm13, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03086c525816d262
+	// VDPBF16PS zmm5, zmm13, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b6c525816f262
 
-	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03084452580e5262
+	// VDPBF16PS zmm8, zmm14, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b4452580e7262
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R8 + CX + 12]{1to16}
-	QUAD       $0x03085c5258065262
+	// VDPBF16PS zmm11, zmm15, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD       $0x034b5c5258067262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
-	ADDQ       $0x00000100, R15
 	PREFETCHT0 1024(R14)
 	PREFETCHT0 1088(R14)
 	PREFETCHT0 1152(R14)
 	PREFETCHT0 1216(R14)
-	ADDQ       $0x00000100, R14
 	PREFETCHT0 1024(R13)
 	PREFETCHT0 1088(R13)
 	PREFETCHT0 1152(R13)
 	PREFETCHT0 1216(R13)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x00000100, R15
+	ADDQ       $0x00000100, R14
 	ADDQ       $0x00000100, R13
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z12
@@ -943,86 +952,70 @@ one:
 	VMOVUPS (R14), Z14
 	VMOVUPS (R13), Z15
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm3, zmm13, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm3, zmm13, dword ptr [BX + 0]{1to16}
 	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0b
+	WORD $0x1b52
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm14, dword ptr [BX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0b
+	WORD $0x3352
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 0]{1to16}
 	LONG $0x58067262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0b
+	WORD $0x0b52
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm4, zmm13, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm4, zmm13, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0e
+	WORD $0x2452
+	BYTE $0x0b
 
-	// VDPBF16PS zmm7, zmm14, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm14, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x0e
+	WORD $0x3c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm10, zmm15, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x58067262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x0b
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm5, zmm13, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5816d262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm13, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x5816f262
+	WORD $0x2c52
+	BYTE $0x4b
 
-	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x580e5262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x08
+	// VDPBF16PS zmm8, zmm14, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x580e7262
+	WORD $0x0452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x08
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x40, R14
-	ADDQ $0x40, R13
-	ADDQ $0x04, CX
+	// VDPBF16PS zmm11, zmm15, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x1c52
+	BYTE $0x4b
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	ADDQ $0x00000040, R14
+	ADDQ $0x00000040, R13
+	DECQ DX
+	JNE  one
 
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -1047,14 +1040,10 @@ test:
 TEXT ·dotBF16P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -1065,101 +1054,100 @@ TEXT ·dotBF16P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z2
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z3
 
-	// VDPBF16PS zmm0, zmm3, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm3, dword ptr [BX + 0]{1to16}
 	LONG $0x5866f262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm3, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5866f262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm3, dword ptr [SI + CX + 0]{1to16}
-	LONG $0x5866f262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
-
-	// VDPBF16PS zmm2, zmm3, dword ptr [R8 + CX + 0]{1to16}
-	LONG    $0x5866d262
-	BYTE    $0x52
-	BYTE    $0x14
-	BYTE    $0x08
+	// VDPBF16PS zmm2, zmm3, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG    $0x5866f262
+	WORD    $0x1452
+	BYTE    $0x4b
 	VMOVUPS 64(AX), Z3
 
-	// VDPBF16PS zmm0, zmm3, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b44525866f262
+	// VDPBF16PS zmm0, zmm3, dword ptr [BX + 4]{1to16}
+	LONG $0x5866f262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm3, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c525866f262
+	// VDPBF16PS zmm1, zmm3, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c525866f262
 
-	// VDPBF16PS zmm2, zmm3, dword ptr [R8 + CX + 4]{1to16}
-	QUAD    $0x010854525866d262
+	// VDPBF16PS zmm2, zmm3, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD    $0x014b54525866f262
 	VMOVUPS 128(AX), Z3
 
-	// VDPBF16PS zmm0, zmm3, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b44525866f262
+	// VDPBF16PS zmm0, zmm3, dword ptr [BX + 8]{1to16}
+	LONG $0x5866f262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm3, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c525866f262
+	// VDPBF16PS zmm1, zmm3, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c525866f262
 
-	// VDPBF16PS zmm2, zmm3, dword ptr [R8 + CX + 8]{1to16}
-	QUAD    $0x020854525866d262
+	// VDPBF16PS zmm2, zmm3, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD    $0x024b54525866f262
 	VMOVUPS 192(AX), Z3
 
-	// VDPBF16PS zmm0, zmm3, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b44525866f262
+	// VDPBF16PS zmm0, zmm3, dword ptr [BX + 12]{1to16}
+	LONG $0x5866f262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm3, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c525866f262
+	// VDPBF16PS zmm1, zmm3, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c525866f262
 
-	// VDPBF16PS zmm2, zmm3, dword ptr [R8 + CX + 12]{1to16}
-	QUAD       $0x030854525866d262
+	// VDPBF16PS zmm2, zmm3, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD       $0x034b54525866f262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z3
 
-	// VDPBF16PS zmm0, zmm3, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm3, dword ptr [BX + 0]{1to16}
 	LONG $0x5866f262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm3, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5866f262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm3, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm3, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5866f262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x4b
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm2, zmm3, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5866d262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -1178,11 +1166,6 @@ TEXT ·dotBF16P4T4(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z8, Z8, Z8
@@ -1199,7 +1182,7 @@ TEXT ·dotBF16P4T4(SB), NOSPLIT, $0-8
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z15, Z15, Z15
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -1224,10 +1207,13 @@ TEXT ·dotBF16P4T4(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z15
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
@@ -1236,284 +1222,309 @@ loop:
 	VMOVUPS (R14), Z18
 	VMOVUPS (R13), Z19
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm4, zmm17, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm4, zmm17, dword ptr [BX + 0]{1to16}
 	LONG $0x5076f262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
+	WORD $0x2352
 
-	// VDPBF16PS zmm8, zmm18, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm8, zmm18, dword ptr [BX + 0]{1to16}
 	LONG $0x506e7262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm12, zmm19, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm12, zmm19, dword ptr [BX + 0]{1to16}
 	LONG $0x50667262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
+	WORD $0x2352
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm5, zmm17, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm17, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5076f262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0e
+	WORD $0x2c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm9, zmm18, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm9, zmm18, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x506e7262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm13, zmm19, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm13, zmm19, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x50667262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0e
+	WORD $0x2c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm6, zmm17, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5076d262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x08
+	// VDPBF16PS zmm6, zmm17, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x5076f262
+	WORD $0x3452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm10, zmm18, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x506e5262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm10, zmm18, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x506e7262
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm14, zmm19, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x50665262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x08
+	// VDPBF16PS zmm14, zmm19, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x50667262
+	WORD $0x3452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x1e52
 
-	// VDPBF16PS zmm7, zmm17, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x5076d262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x09
+	// VDPBF16PS zmm7, zmm17, dword ptr [SI + 0]{1to16}
+	LONG $0x5076f262
+	WORD $0x3e52
 
-	// VDPBF16PS zmm11, zmm18, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x506e5262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
+	// VDPBF16PS zmm11, zmm18, dword ptr [SI + 0]{1to16}
+	LONG $0x506e7262
+	WORD $0x1e52
 
-	// VDPBF16PS zmm15, zmm19, dword ptr [R9 + CX + 0]{1to16}
-	LONG    $0x50665262
-	BYTE    $0x52
-	BYTE    $0x3c
-	BYTE    $0x09
+	// VDPBF16PS zmm15, zmm19, dword ptr [SI + 0]{1to16}
+	LONG    $0x50667262
+	WORD    $0x3e52
 	VMOVUPS 64(AX), Z16
 	VMOVUPS 64(R15), Z17
 	VMOVUPS 64(R14), Z18
 	VMOVUPS 64(R13), Z19
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452507ef262
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 4]{1to16}
+	LONG $0x507ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm17, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b64525076f262
+	// VDPBF16PS zmm4, zmm17, dword ptr [BX + 4]{1to16}
+	LONG $0x5076f262
+	WORD $0x6352
+	BYTE $0x01
 
-	// VDPBF16PS zmm8, zmm18, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452506e7262
+	// VDPBF16PS zmm8, zmm18, dword ptr [BX + 4]{1to16}
+	LONG $0x506e7262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm12, zmm19, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b645250667262
+	// VDPBF16PS zmm12, zmm19, dword ptr [BX + 4]{1to16}
+	LONG $0x50667262
+	WORD $0x6352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52507ef262
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52507ef262
 
-	// VDPBF16PS zmm5, zmm17, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e6c525076f262
+	// VDPBF16PS zmm5, zmm17, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b6c525076f262
 
-	// VDPBF16PS zmm9, zmm18, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52506e7262
+	// VDPBF16PS zmm9, zmm18, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52506e7262
 
-	// VDPBF16PS zmm13, zmm19, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e6c5250667262
+	// VDPBF16PS zmm13, zmm19, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b6c5250667262
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452507ed262
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452507ef262
 
-	// VDPBF16PS zmm6, zmm17, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x010874525076d262
+	// VDPBF16PS zmm6, zmm17, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b74525076f262
 
-	// VDPBF16PS zmm10, zmm18, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452506e5262
+	// VDPBF16PS zmm10, zmm18, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452506e7262
 
-	// VDPBF16PS zmm14, zmm19, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x0108745250665262
+	// VDPBF16PS zmm14, zmm19, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b745250667262
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52507ed262
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 4]{1to16}
+	LONG $0x507ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm7, zmm17, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01097c525076d262
+	// VDPBF16PS zmm7, zmm17, dword ptr [SI + 4]{1to16}
+	LONG $0x5076f262
+	WORD $0x7e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm11, zmm18, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52506e5262
+	// VDPBF16PS zmm11, zmm18, dword ptr [SI + 4]{1to16}
+	LONG $0x506e7262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm15, zmm19, dword ptr [R9 + CX + 4]{1to16}
-	QUAD    $0x01097c5250665262
+	// VDPBF16PS zmm15, zmm19, dword ptr [SI + 4]{1to16}
+	LONG    $0x50667262
+	WORD    $0x7e52
+	BYTE    $0x01
 	VMOVUPS 128(AX), Z16
 	VMOVUPS 128(R15), Z17
 	VMOVUPS 128(R14), Z18
 	VMOVUPS 128(R13), Z19
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452507ef262
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 8]{1to16}
+	LONG $0x507ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm17, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b64525076f262
+	// VDPBF16PS zmm4, zmm17, dword ptr [BX + 8]{1to16}
+	LONG $0x5076f262
+	WORD $0x6352
+	BYTE $0x02
 
-	// VDPBF16PS zmm8, zmm18, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452506e7262
+	// VDPBF16PS zmm8, zmm18, dword ptr [BX + 8]{1to16}
+	LONG $0x506e7262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm12, zmm19, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b645250667262
+	// VDPBF16PS zmm12, zmm19, dword ptr [BX + 8]{1to16}
+	LONG $0x50667262
+	WORD $0x6352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52507ef262
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52507ef262
 
-	// VDPBF16PS zmm5, zmm17, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e6c525076f262
+	// VDPBF16PS zmm5, zmm17, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b6c525076f262
 
-	// VDPBF16PS zmm9, zmm18, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52506e7262
+	// VDPBF16PS zmm9, zmm18, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52506e7262
 
-	// VDPBF16PS zmm13, zmm19, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e6c5250667262
+	// VDPBF16PS zmm13, zmm19, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b6c5250667262
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452507ed262
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452507ef262
 
-	// VDPBF16PS zmm6, zmm17, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x020874525076d262
+	// VDPBF16PS zmm6, zmm17, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b74525076f262
 
-	// VDPBF16PS zmm10, zmm18, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452506e5262
+	// VDPBF16PS zmm10, zmm18, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452506e7262
 
-	// VDPBF16PS zmm14, zmm19, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x0208745250665262
+	// VDPBF16PS zmm14, zmm19, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b745250667262
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52507ed262
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 8]{1to16}
+	LONG $0x507ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm7, zmm17, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02097c525076d262
+	// VDPBF16PS zmm7, zmm17, dword ptr [SI + 8]{1to16}
+	LONG $0x5076f262
+	WORD $0x7e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm11, zmm18, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52506e5262
+	// VDPBF16PS zmm11, zmm18, dword ptr [SI + 8]{1to16}
+	LONG $0x506e7262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm15, zmm19, dword ptr [R9 + CX + 8]{1to16}
-	QUAD    $0x02097c5250665262
+	// VDPBF16PS zmm15, zmm19, dword ptr [SI + 8]{1to16}
+	LONG    $0x50667262
+	WORD    $0x7e52
+	BYTE    $0x02
 	VMOVUPS 192(AX), Z16
 	VMOVUPS 192(R15), Z17
 	VMOVUPS 192(R14), Z18
 	VMOVUPS 192(R13), Z19
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452507ef262
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 12]{1to16}
+	LONG $0x507ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm17, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b64525076f262
+	// VDPBF16PS zmm4, zmm17, dword ptr [BX + 12]{1to16}
+	LONG $0x5076f262
+	WORD $0x6352
+	BYTE $0x03
 
-	// VDPBF16PS zmm8, zmm18, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452506e7262
+	// VDPBF16PS zmm8, zmm18, dword ptr [BX + 12]{1to16}
+	LONG $0x506e7262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm12, zmm19, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b645250667262
+	// VDPBF16PS zmm12, zmm19, dword ptr [BX + 12]{1to16}
+	LONG $0x50667262
+	WORD $0x6352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52507ef262
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52507ef262
 
-	// VDPBF16PS zmm5, zmm17, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e6c525076f262
+	// VDPBF16PS zmm5, zmm17, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b6c525076f262
 
-	// VDPBF16PS zmm9, zmm18, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52506e7262
+	// VDPBF16PS zmm9, zmm18, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52506e7262
 
-	// VDPBF16PS zmm13, zmm19, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e6c5250667262
+	// VDPBF16PS zmm13, zmm19, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b6c5250667262
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452507ed262
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452507ef262
 
-	// VDPBF16PS zmm6, zmm17, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x030874525076d262
+	// VDPBF16PS zmm6, zmm17, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b74525076f262
 
-	// VDPBF16PS zmm10, zmm18, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452506e5262
+	// VDPBF16PS zmm10, zmm18, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452506e7262
 
-	// VDPBF16PS zmm14, zmm19, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x0308745250665262
+	// VDPBF16PS zmm14, zmm19, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b745250667262
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52507ed262
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 12]{1to16}
+	LONG $0x507ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm7, zmm17, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03097c525076d262
+	// VDPBF16PS zmm7, zmm17, dword ptr [SI + 12]{1to16}
+	LONG $0x5076f262
+	WORD $0x7e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm11, zmm18, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52506e5262
+	// VDPBF16PS zmm11, zmm18, dword ptr [SI + 12]{1to16}
+	LONG $0x506e7262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm15, zmm19, dword ptr [R9 + CX + 12]{1to16}
-	QUAD       $0x03097c5250665262
+	// VDPBF16PS zmm15, zmm19, dword ptr [SI + 12]{1to16}
+	LONG       $0x50667262
+	WORD       $0x7e52
+	BYTE       $0x03
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
-	ADDQ       $0x00000100, R15
 	PREFETCHT0 1024(R14)
 	PREFETCHT0 1088(R14)
 	PREFETCHT0 1152(R14)
 	PREFETCHT0 1216(R14)
-	ADDQ       $0x00000100, R14
 	PREFETCHT0 1024(R13)
 	PREFETCHT0 1088(R13)
 	PREFETCHT0 1152(R13)
 	PREFETCHT0 1216(R13)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x00000100, R15
+	ADDQ       $0x00000100, R14
 	ADDQ       $0x00000100, R13
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z16
@@ -1521,110 +1532,87 @@ one:
 	VMOVUPS (R14), Z18
 	VMOVUPS (R13), Z19
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm4, zmm17, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm4, zmm17, dword ptr [BX + 0]{1to16}
 	LONG $0x5076f262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
+	WORD $0x2352
 
-	// VDPBF16PS zmm8, zmm18, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm8, zmm18, dword ptr [BX + 0]{1to16}
 	LONG $0x506e7262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm12, zmm19, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm12, zmm19, dword ptr [BX + 0]{1to16}
 	LONG $0x50667262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
+	WORD $0x2352
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm5, zmm17, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm17, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5076f262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0e
+	WORD $0x2c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm9, zmm18, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm9, zmm18, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x506e7262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm13, zmm19, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm13, zmm19, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x50667262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0e
+	WORD $0x2c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm6, zmm17, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5076d262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x08
+	// VDPBF16PS zmm6, zmm17, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x5076f262
+	WORD $0x3452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm10, zmm18, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x506e5262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm10, zmm18, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x506e7262
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm14, zmm19, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x50665262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x08
+	// VDPBF16PS zmm14, zmm19, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x50667262
+	WORD $0x3452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x1e52
 
-	// VDPBF16PS zmm7, zmm17, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x5076d262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x09
+	// VDPBF16PS zmm7, zmm17, dword ptr [SI + 0]{1to16}
+	LONG $0x5076f262
+	WORD $0x3e52
 
-	// VDPBF16PS zmm11, zmm18, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x506e5262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
+	// VDPBF16PS zmm11, zmm18, dword ptr [SI + 0]{1to16}
+	LONG $0x506e7262
+	WORD $0x1e52
 
-	// VDPBF16PS zmm15, zmm19, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x50665262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x09
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x40, R14
-	ADDQ $0x40, R13
-	ADDQ $0x04, CX
+	// VDPBF16PS zmm15, zmm19, dword ptr [SI + 0]{1to16}
+	LONG $0x50667262
+	WORD $0x3e52
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	ADDQ $0x00000040, R14
+	ADDQ $0x00000040, R13
+	DECQ DX
+	JNE  one
 
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -1654,16 +1642,11 @@ test:
 TEXT ·dotBF16P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -1676,122 +1659,127 @@ TEXT ·dotBF16P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z3
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z4
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 0]{1to16}
 	LONG $0x585ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm4, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x585ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm4, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm4, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x585ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm2, zmm4, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x585ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm4, dword ptr [R9 + CX + 0]{1to16}
-	LONG    $0x585ed262
-	BYTE    $0x52
-	BYTE    $0x1c
-	BYTE    $0x09
+	// VDPBF16PS zmm3, zmm4, dword ptr [SI + 0]{1to16}
+	LONG    $0x585ef262
+	WORD    $0x1e52
 	VMOVUPS 64(AX), Z4
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452585ef262
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 4]{1to16}
+	LONG $0x585ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm4, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52585ef262
+	// VDPBF16PS zmm1, zmm4, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52585ef262
 
-	// VDPBF16PS zmm2, zmm4, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452585ed262
+	// VDPBF16PS zmm2, zmm4, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452585ef262
 
-	// VDPBF16PS zmm3, zmm4, dword ptr [R9 + CX + 4]{1to16}
-	QUAD    $0x01095c52585ed262
+	// VDPBF16PS zmm3, zmm4, dword ptr [SI + 4]{1to16}
+	LONG    $0x585ef262
+	WORD    $0x5e52
+	BYTE    $0x01
 	VMOVUPS 128(AX), Z4
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452585ef262
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 8]{1to16}
+	LONG $0x585ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm4, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52585ef262
+	// VDPBF16PS zmm1, zmm4, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52585ef262
 
-	// VDPBF16PS zmm2, zmm4, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452585ed262
+	// VDPBF16PS zmm2, zmm4, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452585ef262
 
-	// VDPBF16PS zmm3, zmm4, dword ptr [R9 + CX + 8]{1to16}
-	QUAD    $0x02095c52585ed262
+	// VDPBF16PS zmm3, zmm4, dword ptr [SI + 8]{1to16}
+	LONG    $0x585ef262
+	WORD    $0x5e52
+	BYTE    $0x02
 	VMOVUPS 192(AX), Z4
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452585ef262
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 12]{1to16}
+	LONG $0x585ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm4, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52585ef262
+	// VDPBF16PS zmm1, zmm4, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52585ef262
 
-	// VDPBF16PS zmm2, zmm4, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452585ed262
+	// VDPBF16PS zmm2, zmm4, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452585ef262
 
-	// VDPBF16PS zmm3, zmm4, dword ptr [R9 + CX + 12]{1to16}
-	QUAD       $0x03095c52585ed262
+	// VDPBF16PS zmm3, zmm4, dword ptr [SI + 12]{1to16}
+	LONG       $0x585ef262
+	WORD       $0x5e52
+	BYTE       $0x03
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z4
 
-	// VDPBF16PS zmm0, zmm4, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm4, dword ptr [BX + 0]{1to16}
 	LONG $0x585ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm4, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x585ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm4, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm4, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x585ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm2, zmm4, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x585ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm3, zmm4, dword ptr [SI + 0]{1to16}
+	LONG $0x585ef262
+	WORD $0x1e52
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm3, zmm4, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x585ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -1810,12 +1798,6 @@ TEXT ·dotBF16P2T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z1, Z1, Z1
@@ -1826,7 +1808,7 @@ TEXT ·dotBF16P2T5(SB), NOSPLIT, $0-8
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z9, Z9, Z9
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -1846,259 +1828,260 @@ TEXT ·dotBF16P2T5(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z9
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z10
 	VMOVUPS (R15), Z11
 
-	// VDPBF16PS zmm0, zmm10, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm10, dword ptr [BX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm5, zmm11, dword ptr [BX + 0]{1to16}
+	LONG $0x5826f262
+	WORD $0x2b52
+
+	// VDPBF16PS zmm1, zmm10, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x582ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm5, zmm11, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x2c
+	WORD $0x3452
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm10, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm10, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x34
+	WORD $0x3c52
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm10, dword ptr [SI + 0]{1to16}
+	LONG $0x582ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm8, zmm11, dword ptr [SI + 0]{1to16}
+	LONG $0x58267262
+	WORD $0x0652
+
+	// VDPBF16PS zmm4, zmm10, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x582ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm10, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x582ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
-
-	// VDPBF16PS zmm7, zmm11, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5826d262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm10, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x582ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm8, zmm11, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x58265262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm10, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x582ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm9, zmm11, dword ptr [R10 + CX + 0]{1to16}
-	LONG    $0x58265262
-	BYTE    $0x52
-	BYTE    $0x0c
-	BYTE    $0x0a
+	// VDPBF16PS zmm9, zmm11, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG    $0x58267262
+	WORD    $0x0c52
+	BYTE    $0x0e
 	VMOVUPS 64(AX), Z10
 	VMOVUPS 64(R15), Z11
 
-	// VDPBF16PS zmm0, zmm10, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452582ef262
+	// VDPBF16PS zmm0, zmm10, dword ptr [BX + 4]{1to16}
+	LONG $0x582ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm5, zmm11, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b6c525826f262
+	// VDPBF16PS zmm5, zmm11, dword ptr [BX + 4]{1to16}
+	LONG $0x5826f262
+	WORD $0x6b52
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm10, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52582ef262
+	// VDPBF16PS zmm1, zmm10, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52582ef262
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e74525826f262
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b74525826f262
 
-	// VDPBF16PS zmm2, zmm10, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452582ed262
+	// VDPBF16PS zmm2, zmm10, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452582ef262
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01087c525826d262
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b7c525826f262
 
-	// VDPBF16PS zmm3, zmm10, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52582ed262
+	// VDPBF16PS zmm3, zmm10, dword ptr [SI + 4]{1to16}
+	LONG $0x582ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm8, zmm11, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x0109445258265262
+	// VDPBF16PS zmm8, zmm11, dword ptr [SI + 4]{1to16}
+	LONG $0x58267262
+	WORD $0x4652
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a6452582ed262
+	// VDPBF16PS zmm4, zmm10, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452582ef262
 
-	// VDPBF16PS zmm9, zmm11, dword ptr [R10 + CX + 4]{1to16}
-	QUAD    $0x010a4c5258265262
+	// VDPBF16PS zmm9, zmm11, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD    $0x010e4c5258267262
 	VMOVUPS 128(AX), Z10
 	VMOVUPS 128(R15), Z11
 
-	// VDPBF16PS zmm0, zmm10, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452582ef262
+	// VDPBF16PS zmm0, zmm10, dword ptr [BX + 8]{1to16}
+	LONG $0x582ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm5, zmm11, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b6c525826f262
+	// VDPBF16PS zmm5, zmm11, dword ptr [BX + 8]{1to16}
+	LONG $0x5826f262
+	WORD $0x6b52
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm10, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52582ef262
+	// VDPBF16PS zmm1, zmm10, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52582ef262
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e74525826f262
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b74525826f262
 
-	// VDPBF16PS zmm2, zmm10, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452582ed262
+	// VDPBF16PS zmm2, zmm10, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452582ef262
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02087c525826d262
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b7c525826f262
 
-	// VDPBF16PS zmm3, zmm10, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52582ed262
+	// VDPBF16PS zmm3, zmm10, dword ptr [SI + 8]{1to16}
+	LONG $0x582ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm8, zmm11, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x0209445258265262
+	// VDPBF16PS zmm8, zmm11, dword ptr [SI + 8]{1to16}
+	LONG $0x58267262
+	WORD $0x4652
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a6452582ed262
+	// VDPBF16PS zmm4, zmm10, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452582ef262
 
-	// VDPBF16PS zmm9, zmm11, dword ptr [R10 + CX + 8]{1to16}
-	QUAD    $0x020a4c5258265262
+	// VDPBF16PS zmm9, zmm11, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD    $0x020e4c5258267262
 	VMOVUPS 192(AX), Z10
 	VMOVUPS 192(R15), Z11
 
-	// VDPBF16PS zmm0, zmm10, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452582ef262
+	// VDPBF16PS zmm0, zmm10, dword ptr [BX + 12]{1to16}
+	LONG $0x582ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm5, zmm11, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b6c525826f262
+	// VDPBF16PS zmm5, zmm11, dword ptr [BX + 12]{1to16}
+	LONG $0x5826f262
+	WORD $0x6b52
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm10, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52582ef262
+	// VDPBF16PS zmm1, zmm10, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52582ef262
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e74525826f262
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b74525826f262
 
-	// VDPBF16PS zmm2, zmm10, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452582ed262
+	// VDPBF16PS zmm2, zmm10, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452582ef262
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03087c525826d262
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b7c525826f262
 
-	// VDPBF16PS zmm3, zmm10, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52582ed262
+	// VDPBF16PS zmm3, zmm10, dword ptr [SI + 12]{1to16}
+	LONG $0x582ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm8, zmm11, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x0309445258265262
+	// VDPBF16PS zmm8, zmm11, dword ptr [SI + 12]{1to16}
+	LONG $0x58267262
+	WORD $0x4652
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm10, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a6452582ed262
+	// VDPBF16PS zmm4, zmm10, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452582ef262
 
-	// VDPBF16PS zmm9, zmm11, dword ptr [R10 + CX + 12]{1to16}
-	QUAD       $0x030a4c5258265262
+	// VDPBF16PS zmm9, zmm11, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD       $0x030e4c5258267262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000100, AX
 	ADDQ       $0x00000100, R15
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z10
 	VMOVUPS (R15), Z11
 
-	// VDPBF16PS zmm0, zmm10, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm10, dword ptr [BX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm5, zmm11, dword ptr [BX + 0]{1to16}
+	LONG $0x5826f262
+	WORD $0x2b52
+
+	// VDPBF16PS zmm1, zmm10, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x582ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm5, zmm11, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm11, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x2c
+	WORD $0x3452
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm10, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm10, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x582ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm6, zmm11, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm11, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5826f262
-	BYTE $0x52
-	BYTE $0x34
+	WORD $0x3c52
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm10, dword ptr [SI + 0]{1to16}
+	LONG $0x582ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm8, zmm11, dword ptr [SI + 0]{1to16}
+	LONG $0x58267262
+	WORD $0x0652
+
+	// VDPBF16PS zmm4, zmm10, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x582ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm10, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x582ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm9, zmm11, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x58267262
+	WORD $0x0c52
+	BYTE $0x0e
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm7, zmm11, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5826d262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm10, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x582ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm8, zmm11, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x58265262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm10, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x582ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm9, zmm11, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x58265262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0a
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -2123,18 +2106,12 @@ test:
 TEXT ·dotBF16P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -2149,143 +2126,146 @@ TEXT ·dotBF16P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z4
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z5
 
-	// VDPBF16PS zmm0, zmm5, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm5, dword ptr [BX + 0]{1to16}
 	LONG $0x5856f262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5856f262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm5, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5856f262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x1452
+	BYTE $0x4b
 
-	// VDPBF16PS zmm2, zmm5, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5856d262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm3, zmm5, dword ptr [SI + 0]{1to16}
+	LONG $0x5856f262
+	WORD $0x1e52
 
-	// VDPBF16PS zmm3, zmm5, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x5856d262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm5, dword ptr [R10 + CX + 0]{1to16}
-	LONG    $0x5856d262
-	BYTE    $0x52
-	BYTE    $0x24
-	BYTE    $0x0a
+	// VDPBF16PS zmm4, zmm5, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG    $0x5856f262
+	WORD    $0x2452
+	BYTE    $0x0e
 	VMOVUPS 64(AX), Z5
 
-	// VDPBF16PS zmm0, zmm5, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b44525856f262
+	// VDPBF16PS zmm0, zmm5, dword ptr [BX + 4]{1to16}
+	LONG $0x5856f262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c525856f262
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c525856f262
 
-	// VDPBF16PS zmm2, zmm5, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x010854525856d262
+	// VDPBF16PS zmm2, zmm5, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b54525856f262
 
-	// VDPBF16PS zmm3, zmm5, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c525856d262
+	// VDPBF16PS zmm3, zmm5, dword ptr [SI + 4]{1to16}
+	LONG $0x5856f262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm5, dword ptr [R10 + CX + 4]{1to16}
-	QUAD    $0x010a64525856d262
+	// VDPBF16PS zmm4, zmm5, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD    $0x010e64525856f262
 	VMOVUPS 128(AX), Z5
 
-	// VDPBF16PS zmm0, zmm5, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b44525856f262
+	// VDPBF16PS zmm0, zmm5, dword ptr [BX + 8]{1to16}
+	LONG $0x5856f262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c525856f262
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c525856f262
 
-	// VDPBF16PS zmm2, zmm5, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x020854525856d262
+	// VDPBF16PS zmm2, zmm5, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b54525856f262
 
-	// VDPBF16PS zmm3, zmm5, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c525856d262
+	// VDPBF16PS zmm3, zmm5, dword ptr [SI + 8]{1to16}
+	LONG $0x5856f262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm5, dword ptr [R10 + CX + 8]{1to16}
-	QUAD    $0x020a64525856d262
+	// VDPBF16PS zmm4, zmm5, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD    $0x020e64525856f262
 	VMOVUPS 192(AX), Z5
 
-	// VDPBF16PS zmm0, zmm5, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b44525856f262
+	// VDPBF16PS zmm0, zmm5, dword ptr [BX + 12]{1to16}
+	LONG $0x5856f262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c525856f262
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c525856f262
 
-	// VDPBF16PS zmm2, zmm5, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x030854525856d262
+	// VDPBF16PS zmm2, zmm5, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b54525856f262
 
-	// VDPBF16PS zmm3, zmm5, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c525856d262
+	// VDPBF16PS zmm3, zmm5, dword ptr [SI + 12]{1to16}
+	LONG $0x5856f262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm5, dword ptr [R10 + CX + 12]{1to16}
-	QUAD       $0x030a64525856d262
+	// VDPBF16PS zmm4, zmm5, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD       $0x030e64525856f262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z5
 
-	// VDPBF16PS zmm0, zmm5, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm5, dword ptr [BX + 0]{1to16}
 	LONG $0x5856f262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm5, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5856f262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm5, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm5, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5856f262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm5, dword ptr [SI + 0]{1to16}
+	LONG $0x5856f262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm5, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x5856f262
+	WORD $0x2452
 	BYTE $0x0e
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm2, zmm5, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5856d262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm5, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x5856d262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm5, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x5856d262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -2306,13 +2286,6 @@ TEXT ·dotBF16P2T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z1, Z1, Z1
@@ -2325,7 +2298,7 @@ TEXT ·dotBF16P2T6(SB), NOSPLIT, $0-8
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z11, Z11, Z11
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -2348,301 +2321,298 @@ TEXT ·dotBF16P2T6(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z11
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z12
 	VMOVUPS (R15), Z13
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm6, zmm13, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm13, dword ptr [BX + 0]{1to16}
 	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x34
+	WORD $0x3352
+
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm13, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5816f262
+	WORD $0x3c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm8, zmm13, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x0452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm12, dword ptr [SI + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm9, zmm13, dword ptr [SI + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x0e52
+
+	// VDPBF16PS zmm4, zmm12, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm7, zmm13, dword ptr [SI + CX + 0]{1to16}
-	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x3c
+	// VDPBF16PS zmm10, zmm13, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x1452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm12, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x2c52
+	BYTE $0x4e
 
-	// VDPBF16PS zmm8, zmm13, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm12, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm9, zmm13, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm12, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm10, zmm13, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm12, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm11, zmm13, dword ptr [R11 + CX + 0]{1to16}
-	LONG    $0x58165262
-	BYTE    $0x52
-	BYTE    $0x1c
-	BYTE    $0x0b
+	// VDPBF16PS zmm11, zmm13, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG    $0x58167262
+	WORD    $0x1c52
+	BYTE    $0x4e
 	VMOVUPS 64(AX), Z12
 	VMOVUPS 64(R15), Z13
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452581ef262
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 4]{1to16}
+	LONG $0x581ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm6, zmm13, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b74525816f262
+	// VDPBF16PS zmm6, zmm13, dword ptr [BX + 4]{1to16}
+	LONG $0x5816f262
+	WORD $0x7352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52581ef262
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52581ef262
 
-	// VDPBF16PS zmm7, zmm13, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e7c525816f262
+	// VDPBF16PS zmm7, zmm13, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b7c525816f262
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452581ed262
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452581ef262
 
-	// VDPBF16PS zmm8, zmm13, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x0108445258165262
+	// VDPBF16PS zmm8, zmm13, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b445258167262
 
-	// VDPBF16PS zmm3, zmm12, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52581ed262
+	// VDPBF16PS zmm3, zmm12, dword ptr [SI + 4]{1to16}
+	LONG $0x581ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm9, zmm13, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01094c5258165262
+	// VDPBF16PS zmm9, zmm13, dword ptr [SI + 4]{1to16}
+	LONG $0x58167262
+	WORD $0x4e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm12, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a6452581ed262
+	// VDPBF16PS zmm4, zmm12, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452581ef262
 
-	// VDPBF16PS zmm10, zmm13, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a545258165262
+	// VDPBF16PS zmm10, zmm13, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e545258167262
 
-	// VDPBF16PS zmm5, zmm12, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b6c52581ed262
+	// VDPBF16PS zmm5, zmm12, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c52581ef262
 
-	// VDPBF16PS zmm11, zmm13, dword ptr [R11 + CX + 4]{1to16}
-	QUAD    $0x010b5c5258165262
+	// VDPBF16PS zmm11, zmm13, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD    $0x014e5c5258167262
 	VMOVUPS 128(AX), Z12
 	VMOVUPS 128(R15), Z13
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452581ef262
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 8]{1to16}
+	LONG $0x581ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm6, zmm13, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b74525816f262
+	// VDPBF16PS zmm6, zmm13, dword ptr [BX + 8]{1to16}
+	LONG $0x5816f262
+	WORD $0x7352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52581ef262
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52581ef262
 
-	// VDPBF16PS zmm7, zmm13, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e7c525816f262
+	// VDPBF16PS zmm7, zmm13, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b7c525816f262
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452581ed262
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452581ef262
 
-	// VDPBF16PS zmm8, zmm13, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x0208445258165262
+	// VDPBF16PS zmm8, zmm13, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b445258167262
 
-	// VDPBF16PS zmm3, zmm12, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52581ed262
+	// VDPBF16PS zmm3, zmm12, dword ptr [SI + 8]{1to16}
+	LONG $0x581ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm9, zmm13, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02094c5258165262
+	// VDPBF16PS zmm9, zmm13, dword ptr [SI + 8]{1to16}
+	LONG $0x58167262
+	WORD $0x4e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm12, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a6452581ed262
+	// VDPBF16PS zmm4, zmm12, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452581ef262
 
-	// VDPBF16PS zmm10, zmm13, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a545258165262
+	// VDPBF16PS zmm10, zmm13, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e545258167262
 
-	// VDPBF16PS zmm5, zmm12, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b6c52581ed262
+	// VDPBF16PS zmm5, zmm12, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c52581ef262
 
-	// VDPBF16PS zmm11, zmm13, dword ptr [R11 + CX + 8]{1to16}
-	QUAD    $0x020b5c5258165262
+	// VDPBF16PS zmm11, zmm13, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD    $0x024e5c5258167262
 	VMOVUPS 192(AX), Z12
 	VMOVUPS 192(R15), Z13
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452581ef262
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 12]{1to16}
+	LONG $0x581ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm6, zmm13, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b74525816f262
+	// VDPBF16PS zmm6, zmm13, dword ptr [BX + 12]{1to16}
+	LONG $0x5816f262
+	WORD $0x7352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52581ef262
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52581ef262
 
-	// VDPBF16PS zmm7, zmm13, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e7c525816f262
+	// VDPBF16PS zmm7, zmm13, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b7c525816f262
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452581ed262
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452581ef262
 
-	// VDPBF16PS zmm8, zmm13, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x0308445258165262
+	// VDPBF16PS zmm8, zmm13, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b445258167262
 
-	// VDPBF16PS zmm3, zmm12, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52581ed262
+	// VDPBF16PS zmm3, zmm12, dword ptr [SI + 12]{1to16}
+	LONG $0x581ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm9, zmm13, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03094c5258165262
+	// VDPBF16PS zmm9, zmm13, dword ptr [SI + 12]{1to16}
+	LONG $0x58167262
+	WORD $0x4e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm12, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a6452581ed262
+	// VDPBF16PS zmm4, zmm12, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452581ef262
 
-	// VDPBF16PS zmm10, zmm13, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a545258165262
+	// VDPBF16PS zmm10, zmm13, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e545258167262
 
-	// VDPBF16PS zmm5, zmm12, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b6c52581ed262
+	// VDPBF16PS zmm5, zmm12, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c52581ef262
 
-	// VDPBF16PS zmm11, zmm13, dword ptr [R11 + CX + 12]{1to16}
-	QUAD       $0x030b5c5258165262
+	// VDPBF16PS zmm11, zmm13, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD       $0x034e5c5258167262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000100, AX
 	ADDQ       $0x00000100, R15
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z12
 	VMOVUPS (R15), Z13
 
-	// VDPBF16PS zmm0, zmm12, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm12, dword ptr [BX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm6, zmm13, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm13, dword ptr [BX + 0]{1to16}
 	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x34
+	WORD $0x3352
+
+	// VDPBF16PS zmm1, zmm12, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm12, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm13, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5816f262
+	WORD $0x3c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm12, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x581ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm8, zmm13, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x0452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm12, dword ptr [SI + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm9, zmm13, dword ptr [SI + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x0e52
+
+	// VDPBF16PS zmm4, zmm12, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm7, zmm13, dword ptr [SI + CX + 0]{1to16}
-	LONG $0x5816f262
-	BYTE $0x52
-	BYTE $0x3c
+	// VDPBF16PS zmm10, zmm13, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x1452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm12, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm12, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x581ef262
+	WORD $0x2c52
+	BYTE $0x4e
 
-	// VDPBF16PS zmm8, zmm13, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x08
+	// VDPBF16PS zmm11, zmm13, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x58167262
+	WORD $0x1c52
+	BYTE $0x4e
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm3, zmm12, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm9, zmm13, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm12, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm10, zmm13, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm12, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x581ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm11, zmm13, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x58165262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0b
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -2670,20 +2640,13 @@ test:
 TEXT ·dotBF16P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -2700,164 +2663,165 @@ TEXT ·dotBF16P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z5
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z6
 
-	// VDPBF16PS zmm0, zmm6, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm6, dword ptr [BX + 0]{1to16}
 	LONG $0x584ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm6, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm6, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x584ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm6, dword ptr [SI + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm6, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm6, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm6, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm6, dword ptr [R11 + CX + 0]{1to16}
-	LONG    $0x584ed262
-	BYTE    $0x52
-	BYTE    $0x2c
-	BYTE    $0x0b
+	// VDPBF16PS zmm5, zmm6, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG    $0x584ef262
+	WORD    $0x2c52
+	BYTE    $0x4e
 	VMOVUPS 64(AX), Z6
 
-	// VDPBF16PS zmm0, zmm6, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452584ef262
+	// VDPBF16PS zmm0, zmm6, dword ptr [BX + 4]{1to16}
+	LONG $0x584ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm6, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52584ef262
+	// VDPBF16PS zmm1, zmm6, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52584ef262
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452584ed262
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452584ef262
 
-	// VDPBF16PS zmm3, zmm6, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52584ed262
+	// VDPBF16PS zmm3, zmm6, dword ptr [SI + 4]{1to16}
+	LONG $0x584ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm6, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a6452584ed262
+	// VDPBF16PS zmm4, zmm6, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452584ef262
 
-	// VDPBF16PS zmm5, zmm6, dword ptr [R11 + CX + 4]{1to16}
-	QUAD    $0x010b6c52584ed262
+	// VDPBF16PS zmm5, zmm6, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD    $0x014e6c52584ef262
 	VMOVUPS 128(AX), Z6
 
-	// VDPBF16PS zmm0, zmm6, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452584ef262
+	// VDPBF16PS zmm0, zmm6, dword ptr [BX + 8]{1to16}
+	LONG $0x584ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm6, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52584ef262
+	// VDPBF16PS zmm1, zmm6, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52584ef262
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452584ed262
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452584ef262
 
-	// VDPBF16PS zmm3, zmm6, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52584ed262
+	// VDPBF16PS zmm3, zmm6, dword ptr [SI + 8]{1to16}
+	LONG $0x584ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm6, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a6452584ed262
+	// VDPBF16PS zmm4, zmm6, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452584ef262
 
-	// VDPBF16PS zmm5, zmm6, dword ptr [R11 + CX + 8]{1to16}
-	QUAD    $0x020b6c52584ed262
+	// VDPBF16PS zmm5, zmm6, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD    $0x024e6c52584ef262
 	VMOVUPS 192(AX), Z6
 
-	// VDPBF16PS zmm0, zmm6, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452584ef262
+	// VDPBF16PS zmm0, zmm6, dword ptr [BX + 12]{1to16}
+	LONG $0x584ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm6, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52584ef262
+	// VDPBF16PS zmm1, zmm6, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52584ef262
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452584ed262
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452584ef262
 
-	// VDPBF16PS zmm3, zmm6, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52584ed262
+	// VDPBF16PS zmm3, zmm6, dword ptr [SI + 12]{1to16}
+	LONG $0x584ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm6, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a6452584ed262
+	// VDPBF16PS zmm4, zmm6, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452584ef262
 
-	// VDPBF16PS zmm5, zmm6, dword ptr [R11 + CX + 12]{1to16}
-	QUAD       $0x030b6c52584ed262
+	// VDPBF16PS zmm5, zmm6, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD       $0x034e6c52584ef262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z6
 
-	// VDPBF16PS zmm0, zmm6, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm6, dword ptr [BX + 0]{1to16}
 	LONG $0x584ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm6, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm6, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm6, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x584ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm6, dword ptr [SI + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm6, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm6, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm6, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x584ef262
+	WORD $0x2c52
+	BYTE $0x4e
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm3, zmm6, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm6, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm6, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x584ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -2880,14 +2844,6 @@ TEXT ·dotBF16P2T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z1, Z1, Z1
@@ -2902,7 +2858,7 @@ TEXT ·dotBF16P2T7(SB), NOSPLIT, $0-8
 	VPXORD  Z12, Z12, Z12
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z13, Z13, Z13
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -2928,343 +2884,348 @@ TEXT ·dotBF16P2T7(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z13
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z14
 	VMOVUPS (R15), Z15
 
-	// VDPBF16PS zmm0, zmm14, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm7, zmm15, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm15, dword ptr [BX + 0]{1to16}
 	LONG $0x5806f262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x0b
+	WORD $0x3b52
 
-	// VDPBF16PS zmm1, zmm14, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm8, zmm15, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm8, zmm15, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x58067262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0452
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x0c52
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm10, zmm15, dword ptr [SI + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x1652
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm14, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm11, zmm15, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x1c52
+	BYTE $0x0e
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm12, zmm15, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x2452
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 0]{1to16}
 	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	WORD $0x3052
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm14, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm10, zmm15, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm14, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm11, zmm15, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm14, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm12, zmm15, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm14, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm13, zmm15, dword ptr [R12 + CX + 0]{1to16}
+	// VDPBF16PS zmm13, zmm15, dword ptr [R8 + 0]{1to16}
 	LONG    $0x58065262
-	BYTE    $0x52
-	BYTE    $0x2c
-	BYTE    $0x0c
+	WORD    $0x2852
 	VMOVUPS 64(AX), Z14
 	VMOVUPS 64(R15), Z15
 
-	// VDPBF16PS zmm0, zmm14, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452580ef262
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 4]{1to16}
+	LONG $0x580ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm7, zmm15, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b7c525806f262
+	// VDPBF16PS zmm7, zmm15, dword ptr [BX + 4]{1to16}
+	LONG $0x5806f262
+	WORD $0x7b52
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm14, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52580ef262
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52580ef262
 
-	// VDPBF16PS zmm8, zmm15, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e445258067262
+	// VDPBF16PS zmm8, zmm15, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b445258067262
 
-	// VDPBF16PS zmm2, zmm14, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452580ed262
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452580ef262
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01084c5258065262
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b4c5258067262
 
-	// VDPBF16PS zmm3, zmm14, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52580ed262
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 4]{1to16}
+	LONG $0x580ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x0109545258065262
+	// VDPBF16PS zmm10, zmm15, dword ptr [SI + 4]{1to16}
+	LONG $0x58067262
+	WORD $0x5652
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm14, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a6452580ed262
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452580ef262
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a5c5258065262
+	// VDPBF16PS zmm11, zmm15, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e5c5258067262
 
-	// VDPBF16PS zmm5, zmm14, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b6c52580ed262
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c52580ef262
 
-	// VDPBF16PS zmm12, zmm15, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b645258065262
+	// VDPBF16PS zmm12, zmm15, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e645258067262
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [R12 + CX + 4]{1to16}
-	QUAD $0x010c7452580ed262
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 4]{1to16}
+	LONG $0x580ed262
+	WORD $0x7052
+	BYTE $0x01
 
-	// VDPBF16PS zmm13, zmm15, dword ptr [R12 + CX + 4]{1to16}
-	QUAD    $0x010c6c5258065262
+	// VDPBF16PS zmm13, zmm15, dword ptr [R8 + 4]{1to16}
+	LONG    $0x58065262
+	WORD    $0x6852
+	BYTE    $0x01
 	VMOVUPS 128(AX), Z14
 	VMOVUPS 128(R15), Z15
 
-	// VDPBF16PS zmm0, zmm14, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452580ef262
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 8]{1to16}
+	LONG $0x580ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm7, zmm15, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b7c525806f262
+	// VDPBF16PS zmm7, zmm15, dword ptr [BX + 8]{1to16}
+	LONG $0x5806f262
+	WORD $0x7b52
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm14, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52580ef262
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52580ef262
 
-	// VDPBF16PS zmm8, zmm15, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e445258067262
+	// VDPBF16PS zmm8, zmm15, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b445258067262
 
-	// VDPBF16PS zmm2, zmm14, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452580ed262
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452580ef262
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02084c5258065262
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b4c5258067262
 
-	// VDPBF16PS zmm3, zmm14, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52580ed262
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 8]{1to16}
+	LONG $0x580ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x0209545258065262
+	// VDPBF16PS zmm10, zmm15, dword ptr [SI + 8]{1to16}
+	LONG $0x58067262
+	WORD $0x5652
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm14, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a6452580ed262
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452580ef262
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a5c5258065262
+	// VDPBF16PS zmm11, zmm15, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e5c5258067262
 
-	// VDPBF16PS zmm5, zmm14, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b6c52580ed262
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c52580ef262
 
-	// VDPBF16PS zmm12, zmm15, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b645258065262
+	// VDPBF16PS zmm12, zmm15, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e645258067262
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [R12 + CX + 8]{1to16}
-	QUAD $0x020c7452580ed262
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 8]{1to16}
+	LONG $0x580ed262
+	WORD $0x7052
+	BYTE $0x02
 
-	// VDPBF16PS zmm13, zmm15, dword ptr [R12 + CX + 8]{1to16}
-	QUAD    $0x020c6c5258065262
+	// VDPBF16PS zmm13, zmm15, dword ptr [R8 + 8]{1to16}
+	LONG    $0x58065262
+	WORD    $0x6852
+	BYTE    $0x02
 	VMOVUPS 192(AX), Z14
 	VMOVUPS 192(R15), Z15
 
-	// VDPBF16PS zmm0, zmm14, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452580ef262
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 12]{1to16}
+	LONG $0x580ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm7, zmm15, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b7c525806f262
+	// VDPBF16PS zmm7, zmm15, dword ptr [BX + 12]{1to16}
+	LONG $0x5806f262
+	WORD $0x7b52
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm14, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52580ef262
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52580ef262
 
-	// VDPBF16PS zmm8, zmm15, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e445258067262
+	// VDPBF16PS zmm8, zmm15, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b445258067262
 
-	// VDPBF16PS zmm2, zmm14, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452580ed262
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452580ef262
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03084c5258065262
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b4c5258067262
 
-	// VDPBF16PS zmm3, zmm14, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52580ed262
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 12]{1to16}
+	LONG $0x580ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm10, zmm15, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x0309545258065262
+	// VDPBF16PS zmm10, zmm15, dword ptr [SI + 12]{1to16}
+	LONG $0x58067262
+	WORD $0x5652
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm14, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a6452580ed262
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452580ef262
 
-	// VDPBF16PS zmm11, zmm15, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a5c5258065262
+	// VDPBF16PS zmm11, zmm15, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e5c5258067262
 
-	// VDPBF16PS zmm5, zmm14, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b6c52580ed262
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c52580ef262
 
-	// VDPBF16PS zmm12, zmm15, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b645258065262
+	// VDPBF16PS zmm12, zmm15, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e645258067262
 
-	// VDPBF16PS zmm6, zmm14, dword ptr [R12 + CX + 12]{1to16}
-	QUAD $0x030c7452580ed262
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 12]{1to16}
+	LONG $0x580ed262
+	WORD $0x7052
+	BYTE $0x03
 
-	// VDPBF16PS zmm13, zmm15, dword ptr [R12 + CX + 12]{1to16}
-	QUAD       $0x030c6c5258065262
+	// VDPBF16PS zmm13, zmm15, dword ptr [R8 + 12]{1to16}
+	LONG       $0x58065262
+	WORD       $0x6852
+	BYTE       $0x03
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000010, R8
+	ADDQ       $0x00000100, AX
 	ADDQ       $0x00000100, R15
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z14
 	VMOVUPS (R15), Z15
 
-	// VDPBF16PS zmm0, zmm14, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm7, zmm15, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm7, zmm15, dword ptr [BX + 0]{1to16}
 	LONG $0x5806f262
-	BYTE $0x52
-	BYTE $0x3c
-	BYTE $0x0b
+	WORD $0x3b52
 
-	// VDPBF16PS zmm1, zmm14, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x580ef262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x0e
+	WORD $0x0c52
+	BYTE $0x0b
 
-	// VDPBF16PS zmm8, zmm15, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm8, zmm15, dword ptr [BX + 1*CX + 0]{1to16}
 	LONG $0x58067262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0452
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm9, zmm15, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x0c52
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm10, zmm15, dword ptr [SI + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x1652
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm14, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm11, zmm15, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x1c52
+	BYTE $0x0e
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm12, zmm15, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x58067262
+	WORD $0x2452
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 0]{1to16}
 	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	WORD $0x3052
 
-	// VDPBF16PS zmm9, zmm15, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm13, zmm15, dword ptr [R8 + 0]{1to16}
 	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x0c
-	BYTE $0x08
+	WORD $0x2852
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000004, R8
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm3, zmm14, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm10, zmm15, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm14, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm11, zmm15, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm14, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm12, zmm15, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm14, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x580ed262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm13, zmm15, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x58065262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0c
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -3295,14 +3256,6 @@ test:
 TEXT ·dotBF16P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3310,7 +3263,7 @@ TEXT ·dotBF16P1T7(SB), NOSPLIT, $0-8
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -3329,185 +3282,192 @@ TEXT ·dotBF16P1T7(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z6
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z7
 
-	// VDPBF16PS zmm0, zmm7, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm7, dword ptr [BX + 0]{1to16}
 	LONG $0x5846f262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm7, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm7, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm7, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5846f262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm7, dword ptr [SI + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm7, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm7, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm7, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x2c52
+	BYTE $0x4e
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm7, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm7, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm7, dword ptr [R12 + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm7, dword ptr [R8 + 0]{1to16}
 	LONG    $0x5846d262
-	BYTE    $0x52
-	BYTE    $0x34
-	BYTE    $0x0c
+	WORD    $0x3052
 	VMOVUPS 64(AX), Z7
 
-	// VDPBF16PS zmm0, zmm7, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b44525846f262
+	// VDPBF16PS zmm0, zmm7, dword ptr [BX + 4]{1to16}
+	LONG $0x5846f262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm7, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c525846f262
+	// VDPBF16PS zmm1, zmm7, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c525846f262
 
-	// VDPBF16PS zmm2, zmm7, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x010854525846d262
+	// VDPBF16PS zmm2, zmm7, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b54525846f262
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c525846d262
+	// VDPBF16PS zmm3, zmm7, dword ptr [SI + 4]{1to16}
+	LONG $0x5846f262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm7, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a64525846d262
+	// VDPBF16PS zmm4, zmm7, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e64525846f262
 
-	// VDPBF16PS zmm5, zmm7, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b6c525846d262
+	// VDPBF16PS zmm5, zmm7, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c525846f262
 
-	// VDPBF16PS zmm6, zmm7, dword ptr [R12 + CX + 4]{1to16}
-	QUAD    $0x010c74525846d262
+	// VDPBF16PS zmm6, zmm7, dword ptr [R8 + 4]{1to16}
+	LONG    $0x5846d262
+	WORD    $0x7052
+	BYTE    $0x01
 	VMOVUPS 128(AX), Z7
 
-	// VDPBF16PS zmm0, zmm7, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b44525846f262
+	// VDPBF16PS zmm0, zmm7, dword ptr [BX + 8]{1to16}
+	LONG $0x5846f262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm7, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c525846f262
+	// VDPBF16PS zmm1, zmm7, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c525846f262
 
-	// VDPBF16PS zmm2, zmm7, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x020854525846d262
+	// VDPBF16PS zmm2, zmm7, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b54525846f262
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c525846d262
+	// VDPBF16PS zmm3, zmm7, dword ptr [SI + 8]{1to16}
+	LONG $0x5846f262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm7, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a64525846d262
+	// VDPBF16PS zmm4, zmm7, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e64525846f262
 
-	// VDPBF16PS zmm5, zmm7, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b6c525846d262
+	// VDPBF16PS zmm5, zmm7, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c525846f262
 
-	// VDPBF16PS zmm6, zmm7, dword ptr [R12 + CX + 8]{1to16}
-	QUAD    $0x020c74525846d262
+	// VDPBF16PS zmm6, zmm7, dword ptr [R8 + 8]{1to16}
+	LONG    $0x5846d262
+	WORD    $0x7052
+	BYTE    $0x02
 	VMOVUPS 192(AX), Z7
 
-	// VDPBF16PS zmm0, zmm7, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b44525846f262
+	// VDPBF16PS zmm0, zmm7, dword ptr [BX + 12]{1to16}
+	LONG $0x5846f262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm7, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c525846f262
+	// VDPBF16PS zmm1, zmm7, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c525846f262
 
-	// VDPBF16PS zmm2, zmm7, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x030854525846d262
+	// VDPBF16PS zmm2, zmm7, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b54525846f262
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c525846d262
+	// VDPBF16PS zmm3, zmm7, dword ptr [SI + 12]{1to16}
+	LONG $0x5846f262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm7, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a64525846d262
+	// VDPBF16PS zmm4, zmm7, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e64525846f262
 
-	// VDPBF16PS zmm5, zmm7, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b6c525846d262
+	// VDPBF16PS zmm5, zmm7, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c525846f262
 
-	// VDPBF16PS zmm6, zmm7, dword ptr [R12 + CX + 12]{1to16}
-	QUAD       $0x030c74525846d262
+	// VDPBF16PS zmm6, zmm7, dword ptr [R8 + 12]{1to16}
+	LONG       $0x5846d262
+	WORD       $0x7052
+	BYTE       $0x03
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000010, R8
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z7
 
-	// VDPBF16PS zmm0, zmm7, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm7, dword ptr [BX + 0]{1to16}
 	LONG $0x5846f262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm7, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm7, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm7, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x5846f262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm7, dword ptr [SI + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm7, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm7, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm7, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x5846f262
+	WORD $0x2c52
+	BYTE $0x4e
 
-	// VDPBF16PS zmm3, zmm7, dword ptr [R9 + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm7, dword ptr [R8 + 0]{1to16}
 	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
+	WORD $0x3052
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000004, R8
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm4, zmm7, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm7, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm7, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x5846d262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -3532,15 +3492,6 @@ TEXT ·dotBF16P2T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
-	LEAQ    (R12)(CX*1), R13
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z1, Z1, Z1
@@ -3557,7 +3508,7 @@ TEXT ·dotBF16P2T8(SB), NOSPLIT, $0-8
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z15, Z15, Z15
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -3586,373 +3537,386 @@ TEXT ·dotBF16P2T8(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z15
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z16
 	VMOVUPS (R15), Z17
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm8, zmm17, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm8, zmm17, dword ptr [BX + 0]{1to16}
 	LONG $0x50767262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm9, zmm17, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x0c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm10, zmm17, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm11, zmm17, dword ptr [SI + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm16, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm9, zmm17, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm12, zmm17, dword ptr [SI + 1*CX + 0]{1to16}
 	LONG $0x50767262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm16, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm13, zmm17, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm16, dword ptr [R8 + 0]{1to16}
 	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x14
+	WORD $0x3052
+
+	// VDPBF16PS zmm14, zmm17, dword ptr [R8 + 0]{1to16}
+	LONG $0x50765262
+	WORD $0x3052
+
+	// VDPBF16PS zmm7, zmm16, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x507ed262
+	WORD $0x3c52
 	BYTE $0x08
 
-	// VDPBF16PS zmm10, zmm17, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
-
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm11, zmm17, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm16, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm12, zmm17, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm16, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm13, zmm17, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm16, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm14, zmm17, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm7, zmm16, dword ptr [R13 + CX + 0]{1to16}
-	QUAD $0x000d7c52507ed262
-
-	// VDPBF16PS zmm15, zmm17, dword ptr [R13 + CX + 0]{1to16}
-	QUAD    $0x000d7c5250765262
+	// VDPBF16PS zmm15, zmm17, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG    $0x50765262
+	WORD    $0x3c52
+	BYTE    $0x08
 	VMOVUPS 64(AX), Z16
 	VMOVUPS 64(R15), Z17
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452507ef262
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 4]{1to16}
+	LONG $0x507ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm8, zmm17, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b445250767262
+	// VDPBF16PS zmm8, zmm17, dword ptr [BX + 4]{1to16}
+	LONG $0x50767262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52507ef262
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52507ef262
 
-	// VDPBF16PS zmm9, zmm17, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c5250767262
+	// VDPBF16PS zmm9, zmm17, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c5250767262
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452507ed262
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452507ef262
 
-	// VDPBF16PS zmm10, zmm17, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x0108545250765262
+	// VDPBF16PS zmm10, zmm17, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b545250767262
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52507ed262
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 4]{1to16}
+	LONG $0x507ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm11, zmm17, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c5250765262
+	// VDPBF16PS zmm11, zmm17, dword ptr [SI + 4]{1to16}
+	LONG $0x50767262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm16, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a6452507ed262
+	// VDPBF16PS zmm4, zmm16, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452507ef262
 
-	// VDPBF16PS zmm12, zmm17, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a645250765262
+	// VDPBF16PS zmm12, zmm17, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e645250767262
 
-	// VDPBF16PS zmm5, zmm16, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b6c52507ed262
+	// VDPBF16PS zmm5, zmm16, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c52507ef262
 
-	// VDPBF16PS zmm13, zmm17, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b6c5250765262
+	// VDPBF16PS zmm13, zmm17, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c5250767262
 
-	// VDPBF16PS zmm6, zmm16, dword ptr [R12 + CX + 4]{1to16}
-	QUAD $0x010c7452507ed262
+	// VDPBF16PS zmm6, zmm16, dword ptr [R8 + 4]{1to16}
+	LONG $0x507ed262
+	WORD $0x7052
+	BYTE $0x01
 
-	// VDPBF16PS zmm14, zmm17, dword ptr [R12 + CX + 4]{1to16}
-	QUAD $0x010c745250765262
+	// VDPBF16PS zmm14, zmm17, dword ptr [R8 + 4]{1to16}
+	LONG $0x50765262
+	WORD $0x7052
+	BYTE $0x01
 
-	// VDPBF16PS zmm7, zmm16, dword ptr [R13 + CX + 4]{1to16}
-	QUAD $0x010d7c52507ed262
+	// VDPBF16PS zmm7, zmm16, dword ptr [R8 + 1*CX + 4]{1to16}
+	QUAD $0x01087c52507ed262
 
-	// VDPBF16PS zmm15, zmm17, dword ptr [R13 + CX + 4]{1to16}
-	QUAD    $0x010d7c5250765262
+	// VDPBF16PS zmm15, zmm17, dword ptr [R8 + 1*CX + 4]{1to16}
+	QUAD    $0x01087c5250765262
 	VMOVUPS 128(AX), Z16
 	VMOVUPS 128(R15), Z17
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452507ef262
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 8]{1to16}
+	LONG $0x507ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm8, zmm17, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b445250767262
+	// VDPBF16PS zmm8, zmm17, dword ptr [BX + 8]{1to16}
+	LONG $0x50767262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52507ef262
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52507ef262
 
-	// VDPBF16PS zmm9, zmm17, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c5250767262
+	// VDPBF16PS zmm9, zmm17, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c5250767262
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452507ed262
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452507ef262
 
-	// VDPBF16PS zmm10, zmm17, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x0208545250765262
+	// VDPBF16PS zmm10, zmm17, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b545250767262
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52507ed262
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 8]{1to16}
+	LONG $0x507ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm11, zmm17, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c5250765262
+	// VDPBF16PS zmm11, zmm17, dword ptr [SI + 8]{1to16}
+	LONG $0x50767262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm16, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a6452507ed262
+	// VDPBF16PS zmm4, zmm16, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452507ef262
 
-	// VDPBF16PS zmm12, zmm17, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a645250765262
+	// VDPBF16PS zmm12, zmm17, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e645250767262
 
-	// VDPBF16PS zmm5, zmm16, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b6c52507ed262
+	// VDPBF16PS zmm5, zmm16, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c52507ef262
 
-	// VDPBF16PS zmm13, zmm17, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b6c5250765262
+	// VDPBF16PS zmm13, zmm17, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c5250767262
 
-	// VDPBF16PS zmm6, zmm16, dword ptr [R12 + CX + 8]{1to16}
-	QUAD $0x020c7452507ed262
+	// VDPBF16PS zmm6, zmm16, dword ptr [R8 + 8]{1to16}
+	LONG $0x507ed262
+	WORD $0x7052
+	BYTE $0x02
 
-	// VDPBF16PS zmm14, zmm17, dword ptr [R12 + CX + 8]{1to16}
-	QUAD $0x020c745250765262
+	// VDPBF16PS zmm14, zmm17, dword ptr [R8 + 8]{1to16}
+	LONG $0x50765262
+	WORD $0x7052
+	BYTE $0x02
 
-	// VDPBF16PS zmm7, zmm16, dword ptr [R13 + CX + 8]{1to16}
-	QUAD $0x020d7c52507ed262
+	// VDPBF16PS zmm7, zmm16, dword ptr [R8 + 1*CX + 8]{1to16}
+	QUAD $0x02087c52507ed262
 
-	// VDPBF16PS zmm15, zmm17, dword ptr [R13 + CX + 8]{1to16}
-	QUAD    $0x020d7c5250765262
+	// VDPBF16PS zmm15, zmm17, dword ptr [R8 + 1*CX + 8]{1to16}
+	QUAD    $0x02087c5250765262
 	VMOVUPS 192(AX), Z16
 	VMOVUPS 192(R15), Z17
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452507ef262
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 12]{1to16}
+	LONG $0x507ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm8, zmm17, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b445250767262
+	// VDPBF16PS zmm8, zmm17, dword ptr [BX + 12]{1to16}
+	LONG $0x50767262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52507ef262
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52507ef262
 
-	// VDPBF16PS zmm9, zmm17, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c5250767262
+	// VDPBF16PS zmm9, zmm17, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c5250767262
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452507ed262
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452507ef262
 
-	// VDPBF16PS zmm10, zmm17, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x0308545250765262
+	// VDPBF16PS zmm10, zmm17, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b545250767262
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52507ed262
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 12]{1to16}
+	LONG $0x507ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm11, zmm17, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c5250765262
+	// VDPBF16PS zmm11, zmm17, dword ptr [SI + 12]{1to16}
+	LONG $0x50767262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm16, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a6452507ed262
+	// VDPBF16PS zmm4, zmm16, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452507ef262
 
-	// VDPBF16PS zmm12, zmm17, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a645250765262
+	// VDPBF16PS zmm12, zmm17, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e645250767262
 
-	// VDPBF16PS zmm5, zmm16, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b6c52507ed262
+	// VDPBF16PS zmm5, zmm16, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c52507ef262
 
-	// VDPBF16PS zmm13, zmm17, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b6c5250765262
+	// VDPBF16PS zmm13, zmm17, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c5250767262
 
-	// VDPBF16PS zmm6, zmm16, dword ptr [R12 + CX + 12]{1to16}
-	QUAD $0x030c7452507ed262
+	// VDPBF16PS zmm6, zmm16, dword ptr [R8 + 12]{1to16}
+	LONG $0x507ed262
+	WORD $0x7052
+	BYTE $0x03
 
-	// VDPBF16PS zmm14, zmm17, dword ptr [R12 + CX + 12]{1to16}
-	QUAD $0x030c745250765262
+	// VDPBF16PS zmm14, zmm17, dword ptr [R8 + 12]{1to16}
+	LONG $0x50765262
+	WORD $0x7052
+	BYTE $0x03
 
-	// VDPBF16PS zmm7, zmm16, dword ptr [R13 + CX + 12]{1to16}
-	QUAD $0x030d7c52507ed262
+	// VDPBF16PS zmm7, zmm16, dword ptr [R8 + 1*CX + 12]{1to16}
+	QUAD $0x03087c52507ed262
 
-	// VDPBF16PS zmm15, zmm17, dword ptr [R13 + CX + 12]{1to16}
-	QUAD       $0x030d7c5250765262
+	// VDPBF16PS zmm15, zmm17, dword ptr [R8 + 1*CX + 12]{1to16}
+	QUAD       $0x03087c5250765262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
-	ADDQ       $0x00000100, AX
 	PREFETCHT0 1024(R15)
 	PREFETCHT0 1088(R15)
 	PREFETCHT0 1152(R15)
 	PREFETCHT0 1216(R15)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000010, R8
+	ADDQ       $0x00000100, AX
 	ADDQ       $0x00000100, R15
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z16
 	VMOVUPS (R15), Z17
 
-	// VDPBF16PS zmm0, zmm16, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm16, dword ptr [BX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x04
-	BYTE $0x0b
+	WORD $0x0352
 
-	// VDPBF16PS zmm8, zmm17, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm8, zmm17, dword ptr [BX + 0]{1to16}
 	LONG $0x50767262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm16, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm16, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm9, zmm17, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x0c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm16, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x507ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm10, zmm17, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm16, dword ptr [SI + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm11, zmm17, dword ptr [SI + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm16, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm9, zmm17, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm12, zmm17, dword ptr [SI + 1*CX + 0]{1to16}
 	LONG $0x50767262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm16, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm16, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x507ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm13, zmm17, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x50767262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm16, dword ptr [R8 + 0]{1to16}
 	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x14
+	WORD $0x3052
+
+	// VDPBF16PS zmm14, zmm17, dword ptr [R8 + 0]{1to16}
+	LONG $0x50765262
+	WORD $0x3052
+
+	// VDPBF16PS zmm7, zmm16, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x507ed262
+	WORD $0x3c52
 	BYTE $0x08
 
-	// VDPBF16PS zmm10, zmm17, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm15, zmm17, dword ptr [R8 + 1*CX + 0]{1to16}
 	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x14
+	WORD $0x3c52
 	BYTE $0x08
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000004, R8
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm3, zmm16, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm11, zmm17, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm16, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm12, zmm17, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm16, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm13, zmm17, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm16, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x507ed262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm14, zmm17, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x50765262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm7, zmm16, dword ptr [R13 + CX + 0]{1to16}
-	QUAD $0x000d7c52507ed262
-
-	// VDPBF16PS zmm15, zmm17, dword ptr [R13 + CX + 0]{1to16}
-	QUAD $0x000d7c5250765262
-	ADDQ $0x40, AX
-	ADDQ $0x40, R15
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -3986,15 +3950,6 @@ test:
 TEXT ·dotBF16P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
-	LEAQ    (R12)(CX*1), R13
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -4003,7 +3958,7 @@ TEXT ·dotBF16P1T8(SB), NOSPLIT, $0-8
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -4024,200 +3979,211 @@ TEXT ·dotBF16P1T8(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z7
 
 begin:
-	XORQ CX, CX
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
 	MOVQ 64(DI), DX
-	SHLQ $0x01, DX
-	SUBQ $0x10, DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
 	JLT  tail
 
 loop:
 	VMOVUPS (AX), Z8
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm8, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm8, dword ptr [SI + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm8, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm8, dword ptr [R8 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x14
-	BYTE $0x08
+	// VDPBF16PS zmm5, zmm8, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x2c52
+	BYTE $0x4e
 
-	// VDPBF16PS zmm3, zmm8, dword ptr [R9 + CX + 0]{1to16}
+	// VDPBF16PS zmm6, zmm8, dword ptr [R8 + 0]{1to16}
 	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
+	WORD $0x3052
 
-	// VDPBF16PS zmm4, zmm8, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm8, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm8, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm7, zmm8, dword ptr [R13 + CX + 0]{1to16}
-	QUAD    $0x000d7c52583ed262
+	// VDPBF16PS zmm7, zmm8, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG    $0x583ed262
+	WORD    $0x3c52
+	BYTE    $0x08
 	VMOVUPS 64(AX), Z8
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 4]{1to16}
-	QUAD $0x010b4452583ef262
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 4]{1to16}
+	LONG $0x583ef262
+	WORD $0x4352
+	BYTE $0x01
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 4]{1to16}
-	QUAD $0x010e4c52583ef262
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52583ef262
 
-	// VDPBF16PS zmm2, zmm8, dword ptr [R8 + CX + 4]{1to16}
-	QUAD $0x01085452583ed262
+	// VDPBF16PS zmm2, zmm8, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452583ef262
 
-	// VDPBF16PS zmm3, zmm8, dword ptr [R9 + CX + 4]{1to16}
-	QUAD $0x01095c52583ed262
+	// VDPBF16PS zmm3, zmm8, dword ptr [SI + 4]{1to16}
+	LONG $0x583ef262
+	WORD $0x5e52
+	BYTE $0x01
 
-	// VDPBF16PS zmm4, zmm8, dword ptr [R10 + CX + 4]{1to16}
-	QUAD $0x010a6452583ed262
+	// VDPBF16PS zmm4, zmm8, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452583ef262
 
-	// VDPBF16PS zmm5, zmm8, dword ptr [R11 + CX + 4]{1to16}
-	QUAD $0x010b6c52583ed262
+	// VDPBF16PS zmm5, zmm8, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c52583ef262
 
-	// VDPBF16PS zmm6, zmm8, dword ptr [R12 + CX + 4]{1to16}
-	QUAD $0x010c7452583ed262
+	// VDPBF16PS zmm6, zmm8, dword ptr [R8 + 4]{1to16}
+	LONG $0x583ed262
+	WORD $0x7052
+	BYTE $0x01
 
-	// VDPBF16PS zmm7, zmm8, dword ptr [R13 + CX + 4]{1to16}
-	QUAD    $0x010d7c52583ed262
+	// VDPBF16PS zmm7, zmm8, dword ptr [R8 + 1*CX + 4]{1to16}
+	QUAD    $0x01087c52583ed262
 	VMOVUPS 128(AX), Z8
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 8]{1to16}
-	QUAD $0x020b4452583ef262
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 8]{1to16}
+	LONG $0x583ef262
+	WORD $0x4352
+	BYTE $0x02
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 8]{1to16}
-	QUAD $0x020e4c52583ef262
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52583ef262
 
-	// VDPBF16PS zmm2, zmm8, dword ptr [R8 + CX + 8]{1to16}
-	QUAD $0x02085452583ed262
+	// VDPBF16PS zmm2, zmm8, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452583ef262
 
-	// VDPBF16PS zmm3, zmm8, dword ptr [R9 + CX + 8]{1to16}
-	QUAD $0x02095c52583ed262
+	// VDPBF16PS zmm3, zmm8, dword ptr [SI + 8]{1to16}
+	LONG $0x583ef262
+	WORD $0x5e52
+	BYTE $0x02
 
-	// VDPBF16PS zmm4, zmm8, dword ptr [R10 + CX + 8]{1to16}
-	QUAD $0x020a6452583ed262
+	// VDPBF16PS zmm4, zmm8, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452583ef262
 
-	// VDPBF16PS zmm5, zmm8, dword ptr [R11 + CX + 8]{1to16}
-	QUAD $0x020b6c52583ed262
+	// VDPBF16PS zmm5, zmm8, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c52583ef262
 
-	// VDPBF16PS zmm6, zmm8, dword ptr [R12 + CX + 8]{1to16}
-	QUAD $0x020c7452583ed262
+	// VDPBF16PS zmm6, zmm8, dword ptr [R8 + 8]{1to16}
+	LONG $0x583ed262
+	WORD $0x7052
+	BYTE $0x02
 
-	// VDPBF16PS zmm7, zmm8, dword ptr [R13 + CX + 8]{1to16}
-	QUAD    $0x020d7c52583ed262
+	// VDPBF16PS zmm7, zmm8, dword ptr [R8 + 1*CX + 8]{1to16}
+	QUAD    $0x02087c52583ed262
 	VMOVUPS 192(AX), Z8
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 12]{1to16}
-	QUAD $0x030b4452583ef262
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 12]{1to16}
+	LONG $0x583ef262
+	WORD $0x4352
+	BYTE $0x03
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 12]{1to16}
-	QUAD $0x030e4c52583ef262
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52583ef262
 
-	// VDPBF16PS zmm2, zmm8, dword ptr [R8 + CX + 12]{1to16}
-	QUAD $0x03085452583ed262
+	// VDPBF16PS zmm2, zmm8, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452583ef262
 
-	// VDPBF16PS zmm3, zmm8, dword ptr [R9 + CX + 12]{1to16}
-	QUAD $0x03095c52583ed262
+	// VDPBF16PS zmm3, zmm8, dword ptr [SI + 12]{1to16}
+	LONG $0x583ef262
+	WORD $0x5e52
+	BYTE $0x03
 
-	// VDPBF16PS zmm4, zmm8, dword ptr [R10 + CX + 12]{1to16}
-	QUAD $0x030a6452583ed262
+	// VDPBF16PS zmm4, zmm8, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452583ef262
 
-	// VDPBF16PS zmm5, zmm8, dword ptr [R11 + CX + 12]{1to16}
-	QUAD $0x030b6c52583ed262
+	// VDPBF16PS zmm5, zmm8, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c52583ef262
 
-	// VDPBF16PS zmm6, zmm8, dword ptr [R12 + CX + 12]{1to16}
-	QUAD $0x030c7452583ed262
+	// VDPBF16PS zmm6, zmm8, dword ptr [R8 + 12]{1to16}
+	LONG $0x583ed262
+	WORD $0x7052
+	BYTE $0x03
 
-	// VDPBF16PS zmm7, zmm8, dword ptr [R13 + CX + 12]{1to16}
-	QUAD       $0x030d7c52583ed262
+	// VDPBF16PS zmm7, zmm8, dword ptr [R8 + 1*CX + 12]{1to16}
+	QUAD       $0x03087c52583ed262
 	PREFETCHT0 1024(AX)
 	PREFETCHT0 1088(AX)
 	PREFETCHT0 1152(AX)
 	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000010, R8
 	ADDQ       $0x00000100, AX
-	ADDQ       $0x10, CX
-	CMPQ       CX, DX
-	JLE        loop
+	SUBQ       $0x04, DX
+	JGE        loop
 
 tail:
-	ADDQ $0x10, DX
-	JMP  test
+	ADDQ $0x04, DX
+	JEQ  end
 
 one:
 	VMOVUPS (AX), Z8
 
-	// VDPBF16PS zmm0, zmm8, dword ptr [BX + CX + 0]{1to16}
+	// VDPBF16PS zmm0, zmm8, dword ptr [BX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x04
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm8, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x0c52
 	BYTE $0x0b
 
-	// VDPBF16PS zmm1, zmm8, dword ptr [SI + CX + 0]{1to16}
+	// VDPBF16PS zmm2, zmm8, dword ptr [BX + 2*CX + 0]{1to16}
 	LONG $0x583ef262
-	BYTE $0x52
-	BYTE $0x0c
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm8, dword ptr [SI + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm8, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x2452
 	BYTE $0x0e
 
-	// VDPBF16PS zmm2, zmm8, dword ptr [R8 + CX + 0]{1to16}
+	// VDPBF16PS zmm5, zmm8, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x583ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm8, dword ptr [R8 + 0]{1to16}
 	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x14
+	WORD $0x3052
+
+	// VDPBF16PS zmm7, zmm8, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x583ed262
+	WORD $0x3c52
 	BYTE $0x08
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000004, R8
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
 
-	// VDPBF16PS zmm3, zmm8, dword ptr [R9 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x1c
-	BYTE $0x09
-
-	// VDPBF16PS zmm4, zmm8, dword ptr [R10 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x24
-	BYTE $0x0a
-
-	// VDPBF16PS zmm5, zmm8, dword ptr [R11 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x2c
-	BYTE $0x0b
-
-	// VDPBF16PS zmm6, zmm8, dword ptr [R12 + CX + 0]{1to16}
-	LONG $0x583ed262
-	BYTE $0x52
-	BYTE $0x34
-	BYTE $0x0c
-
-	// VDPBF16PS zmm7, zmm8, dword ptr [R13 + CX + 0]{1to16}
-	QUAD $0x000d7c52583ed262
-	ADDQ $0x40, AX
-	ADDQ $0x04, CX
-
-test:
-	CMPQ    CX, DX
-	JLT     one
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -4238,6 +4204,1184 @@ test:
 	VZEROUPPER
 	RET
 
+// func dotBF16P2T14(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·dotBF16P2T14(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), AX
+	MOVQ    8(DI), R15
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z23, Z23, Z23
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z24, Z24, Z24
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z25, Z25, Z25
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z26, Z26, Z26
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z27, Z27, Z27
+	CMPQ    88(DI), $0x00
+	JEQ     begin
+	MOVQ    48(DI), CX
+	MOVQ    56(DI), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z14
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z16
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z18
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z20
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	VMOVUPS 64(CX), Z21
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z22
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z9
+	VMOVUPS 64(CX), Z23
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z24
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z11
+	VMOVUPS 64(CX), Z25
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z26
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z13
+	VMOVUPS 64(CX), Z27
+
+begin:
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
+	LEAQ (R8)(CX*1), R9
+	LEAQ (R9)(CX*2), R9
+	LEAQ (R9)(CX*1), R10
+	LEAQ (R10)(CX*2), R10
+	MOVQ 64(DI), DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
+	JLT  tail
+
+loop:
+	VMOVUPS (AX), Z28
+	VMOVUPS (R15), Z29
+
+	// VDPBF16PS zmm0, zmm28, dword ptr [BX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x0352
+
+	// VDPBF16PS zmm14, zmm29, dword ptr [BX + 0]{1to16}
+	LONG $0x50167262
+	WORD $0x3352
+
+	// VDPBF16PS zmm1, zmm28, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x0c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm15, zmm29, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x50167262
+	WORD $0x3c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm28, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm16, zmm29, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x0452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm28, dword ptr [SI + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm17, zmm29, dword ptr [SI + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x0e52
+
+	// VDPBF16PS zmm4, zmm28, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x2452
+	BYTE $0x0e
+
+	// VDPBF16PS zmm18, zmm29, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x1452
+	BYTE $0x0e
+
+	// VDPBF16PS zmm5, zmm28, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm19, zmm29, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x1c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm28, dword ptr [R8 + 0]{1to16}
+	LONG $0x501ed262
+	WORD $0x3052
+
+	// VDPBF16PS zmm20, zmm29, dword ptr [R8 + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x2052
+
+	// VDPBF16PS zmm7, zmm28, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x501ed262
+	WORD $0x3c52
+	BYTE $0x08
+
+	// VDPBF16PS zmm21, zmm29, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x2c52
+	BYTE $0x08
+
+	// VDPBF16PS zmm8, zmm28, dword ptr [R8 + 2*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x0452
+	BYTE $0x48
+
+	// VDPBF16PS zmm22, zmm29, dword ptr [R8 + 2*CX + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x3452
+	BYTE $0x48
+
+	// VDPBF16PS zmm9, zmm28, dword ptr [R9 + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x0952
+
+	// VDPBF16PS zmm23, zmm29, dword ptr [R9 + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x3952
+
+	// VDPBF16PS zmm10, zmm28, dword ptr [R9 + 1*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x1452
+	BYTE $0x09
+
+	// VDPBF16PS zmm24, zmm29, dword ptr [R9 + 1*CX + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x0452
+	BYTE $0x09
+
+	// VDPBF16PS zmm11, zmm28, dword ptr [R9 + 2*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x1c52
+	BYTE $0x49
+
+	// VDPBF16PS zmm25, zmm29, dword ptr [R9 + 2*CX + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x0c52
+	BYTE $0x49
+
+	// VDPBF16PS zmm12, zmm28, dword ptr [R10 + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x2252
+
+	// VDPBF16PS zmm26, zmm29, dword ptr [R10 + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x1252
+
+	// VDPBF16PS zmm13, zmm28, dword ptr [R10 + 1*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x2c52
+	BYTE $0x0a
+
+	// VDPBF16PS zmm27, zmm29, dword ptr [R10 + 1*CX + 0]{1to16}
+	LONG    $0x50164262
+	WORD    $0x1c52
+	BYTE    $0x0a
+	VMOVUPS 64(AX), Z28
+	VMOVUPS 64(R15), Z29
+
+	// VDPBF16PS zmm0, zmm28, dword ptr [BX + 4]{1to16}
+	LONG $0x501ef262
+	WORD $0x4352
+	BYTE $0x01
+
+	// VDPBF16PS zmm14, zmm29, dword ptr [BX + 4]{1to16}
+	LONG $0x50167262
+	WORD $0x7352
+	BYTE $0x01
+
+	// VDPBF16PS zmm1, zmm28, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52501ef262
+
+	// VDPBF16PS zmm15, zmm29, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b7c5250167262
+
+	// VDPBF16PS zmm2, zmm28, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452501ef262
+
+	// VDPBF16PS zmm16, zmm29, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b44525016e262
+
+	// VDPBF16PS zmm3, zmm28, dword ptr [SI + 4]{1to16}
+	LONG $0x501ef262
+	WORD $0x5e52
+	BYTE $0x01
+
+	// VDPBF16PS zmm17, zmm29, dword ptr [SI + 4]{1to16}
+	LONG $0x5016e262
+	WORD $0x4e52
+	BYTE $0x01
+
+	// VDPBF16PS zmm4, zmm28, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452501ef262
+
+	// VDPBF16PS zmm18, zmm29, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e54525016e262
+
+	// VDPBF16PS zmm5, zmm28, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c52501ef262
+
+	// VDPBF16PS zmm19, zmm29, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e5c525016e262
+
+	// VDPBF16PS zmm6, zmm28, dword ptr [R8 + 4]{1to16}
+	LONG $0x501ed262
+	WORD $0x7052
+	BYTE $0x01
+
+	// VDPBF16PS zmm20, zmm29, dword ptr [R8 + 4]{1to16}
+	LONG $0x5016c262
+	WORD $0x6052
+	BYTE $0x01
+
+	// VDPBF16PS zmm7, zmm28, dword ptr [R8 + 1*CX + 4]{1to16}
+	QUAD $0x01087c52501ed262
+
+	// VDPBF16PS zmm21, zmm29, dword ptr [R8 + 1*CX + 4]{1to16}
+	QUAD $0x01086c525016c262
+
+	// VDPBF16PS zmm8, zmm28, dword ptr [R8 + 2*CX + 4]{1to16}
+	QUAD $0x01484452501e5262
+
+	// VDPBF16PS zmm22, zmm29, dword ptr [R8 + 2*CX + 4]{1to16}
+	QUAD $0x014874525016c262
+
+	// VDPBF16PS zmm9, zmm28, dword ptr [R9 + 4]{1to16}
+	LONG $0x501e5262
+	WORD $0x4952
+	BYTE $0x01
+
+	// VDPBF16PS zmm23, zmm29, dword ptr [R9 + 4]{1to16}
+	LONG $0x5016c262
+	WORD $0x7952
+	BYTE $0x01
+
+	// VDPBF16PS zmm10, zmm28, dword ptr [R9 + 1*CX + 4]{1to16}
+	QUAD $0x01095452501e5262
+
+	// VDPBF16PS zmm24, zmm29, dword ptr [R9 + 1*CX + 4]{1to16}
+	QUAD $0x0109445250164262
+
+	// VDPBF16PS zmm11, zmm28, dword ptr [R9 + 2*CX + 4]{1to16}
+	QUAD $0x01495c52501e5262
+
+	// VDPBF16PS zmm25, zmm29, dword ptr [R9 + 2*CX + 4]{1to16}
+	QUAD $0x01494c5250164262
+
+	// VDPBF16PS zmm12, zmm28, dword ptr [R10 + 4]{1to16}
+	LONG $0x501e5262
+	WORD $0x6252
+	BYTE $0x01
+
+	// VDPBF16PS zmm26, zmm29, dword ptr [R10 + 4]{1to16}
+	LONG $0x50164262
+	WORD $0x5252
+	BYTE $0x01
+
+	// VDPBF16PS zmm13, zmm28, dword ptr [R10 + 1*CX + 4]{1to16}
+	QUAD $0x010a6c52501e5262
+
+	// VDPBF16PS zmm27, zmm29, dword ptr [R10 + 1*CX + 4]{1to16}
+	QUAD    $0x010a5c5250164262
+	VMOVUPS 128(AX), Z28
+	VMOVUPS 128(R15), Z29
+
+	// VDPBF16PS zmm0, zmm28, dword ptr [BX + 8]{1to16}
+	LONG $0x501ef262
+	WORD $0x4352
+	BYTE $0x02
+
+	// VDPBF16PS zmm14, zmm29, dword ptr [BX + 8]{1to16}
+	LONG $0x50167262
+	WORD $0x7352
+	BYTE $0x02
+
+	// VDPBF16PS zmm1, zmm28, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52501ef262
+
+	// VDPBF16PS zmm15, zmm29, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b7c5250167262
+
+	// VDPBF16PS zmm2, zmm28, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452501ef262
+
+	// VDPBF16PS zmm16, zmm29, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b44525016e262
+
+	// VDPBF16PS zmm3, zmm28, dword ptr [SI + 8]{1to16}
+	LONG $0x501ef262
+	WORD $0x5e52
+	BYTE $0x02
+
+	// VDPBF16PS zmm17, zmm29, dword ptr [SI + 8]{1to16}
+	LONG $0x5016e262
+	WORD $0x4e52
+	BYTE $0x02
+
+	// VDPBF16PS zmm4, zmm28, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452501ef262
+
+	// VDPBF16PS zmm18, zmm29, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e54525016e262
+
+	// VDPBF16PS zmm5, zmm28, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c52501ef262
+
+	// VDPBF16PS zmm19, zmm29, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e5c525016e262
+
+	// VDPBF16PS zmm6, zmm28, dword ptr [R8 + 8]{1to16}
+	LONG $0x501ed262
+	WORD $0x7052
+	BYTE $0x02
+
+	// VDPBF16PS zmm20, zmm29, dword ptr [R8 + 8]{1to16}
+	LONG $0x5016c262
+	WORD $0x6052
+	BYTE $0x02
+
+	// VDPBF16PS zmm7, zmm28, dword ptr [R8 + 1*CX + 8]{1to16}
+	QUAD $0x02087c52501ed262
+
+	// VDPBF16PS zmm21, zmm29, dword ptr [R8 + 1*CX + 8]{1to16}
+	QUAD $0x02086c525016c262
+
+	// VDPBF16PS zmm8, zmm28, dword ptr [R8 + 2*CX + 8]{1to16}
+	QUAD $0x02484452501e5262
+
+	// VDPBF16PS zmm22, zmm29, dword ptr [R8 + 2*CX + 8]{1to16}
+	QUAD $0x024874525016c262
+
+	// VDPBF16PS zmm9, zmm28, dword ptr [R9 + 8]{1to16}
+	LONG $0x501e5262
+	WORD $0x4952
+	BYTE $0x02
+
+	// VDPBF16PS zmm23, zmm29, dword ptr [R9 + 8]{1to16}
+	LONG $0x5016c262
+	WORD $0x7952
+	BYTE $0x02
+
+	// VDPBF16PS zmm10, zmm28, dword ptr [R9 + 1*CX + 8]{1to16}
+	QUAD $0x02095452501e5262
+
+	// VDPBF16PS zmm24, zmm29, dword ptr [R9 + 1*CX + 8]{1to16}
+	QUAD $0x0209445250164262
+
+	// VDPBF16PS zmm11, zmm28, dword ptr [R9 + 2*CX + 8]{1to16}
+	QUAD $0x02495c52501e5262
+
+	// VDPBF16PS zmm25, zmm29, dword ptr [R9 + 2*CX + 8]{1to16}
+	QUAD $0x02494c5250164262
+
+	// VDPBF16PS zmm12, zmm28, dword ptr [R10 + 8]{1to16}
+	LONG $0x501e5262
+	WORD $0x6252
+	BYTE $0x02
+
+	// VDPBF16PS zmm26, zmm29, dword ptr [R10 + 8]{1to16}
+	LONG $0x50164262
+	WORD $0x5252
+	BYTE $0x02
+
+	// VDPBF16PS zmm13, zmm28, dword ptr [R10 + 1*CX + 8]{1to16}
+	QUAD $0x020a6c52501e5262
+
+	// VDPBF16PS zmm27, zmm29, dword ptr [R10 + 1*CX + 8]{1to16}
+	QUAD    $0x020a5c5250164262
+	VMOVUPS 192(AX), Z28
+	VMOVUPS 192(R15), Z29
+
+	// VDPBF16PS zmm0, zmm28, dword ptr [BX + 12]{1to16}
+	LONG $0x501ef262
+	WORD $0x4352
+	BYTE $0x03
+
+	// VDPBF16PS zmm14, zmm29, dword ptr [BX + 12]{1to16}
+	LONG $0x50167262
+	WORD $0x7352
+	BYTE $0x03
+
+	// VDPBF16PS zmm1, zmm28, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52501ef262
+
+	// VDPBF16PS zmm15, zmm29, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b7c5250167262
+
+	// VDPBF16PS zmm2, zmm28, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452501ef262
+
+	// VDPBF16PS zmm16, zmm29, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b44525016e262
+
+	// VDPBF16PS zmm3, zmm28, dword ptr [SI + 12]{1to16}
+	LONG $0x501ef262
+	WORD $0x5e52
+	BYTE $0x03
+
+	// VDPBF16PS zmm17, zmm29, dword ptr [SI + 12]{1to16}
+	LONG $0x5016e262
+	WORD $0x4e52
+	BYTE $0x03
+
+	// VDPBF16PS zmm4, zmm28, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452501ef262
+
+	// VDPBF16PS zmm18, zmm29, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e54525016e262
+
+	// VDPBF16PS zmm5, zmm28, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c52501ef262
+
+	// VDPBF16PS zmm19, zmm29, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e5c525016e262
+
+	// VDPBF16PS zmm6, zmm28, dword ptr [R8 + 12]{1to16}
+	LONG $0x501ed262
+	WORD $0x7052
+	BYTE $0x03
+
+	// VDPBF16PS zmm20, zmm29, dword ptr [R8 + 12]{1to16}
+	LONG $0x5016c262
+	WORD $0x6052
+	BYTE $0x03
+
+	// VDPBF16PS zmm7, zmm28, dword ptr [R8 + 1*CX + 12]{1to16}
+	QUAD $0x03087c52501ed262
+
+	// VDPBF16PS zmm21, zmm29, dword ptr [R8 + 1*CX + 12]{1to16}
+	QUAD $0x03086c525016c262
+
+	// VDPBF16PS zmm8, zmm28, dword ptr [R8 + 2*CX + 12]{1to16}
+	QUAD $0x03484452501e5262
+
+	// VDPBF16PS zmm22, zmm29, dword ptr [R8 + 2*CX + 12]{1to16}
+	QUAD $0x034874525016c262
+
+	// VDPBF16PS zmm9, zmm28, dword ptr [R9 + 12]{1to16}
+	LONG $0x501e5262
+	WORD $0x4952
+	BYTE $0x03
+
+	// VDPBF16PS zmm23, zmm29, dword ptr [R9 + 12]{1to16}
+	LONG $0x5016c262
+	WORD $0x7952
+	BYTE $0x03
+
+	// VDPBF16PS zmm10, zmm28, dword ptr [R9 + 1*CX + 12]{1to16}
+	QUAD $0x03095452501e5262
+
+	// VDPBF16PS zmm24, zmm29, dword ptr [R9 + 1*CX + 12]{1to16}
+	QUAD $0x0309445250164262
+
+	// VDPBF16PS zmm11, zmm28, dword ptr [R9 + 2*CX + 12]{1to16}
+	QUAD $0x03495c52501e5262
+
+	// VDPBF16PS zmm25, zmm29, dword ptr [R9 + 2*CX + 12]{1to16}
+	QUAD $0x03494c5250164262
+
+	// VDPBF16PS zmm12, zmm28, dword ptr [R10 + 12]{1to16}
+	LONG $0x501e5262
+	WORD $0x6252
+	BYTE $0x03
+
+	// VDPBF16PS zmm26, zmm29, dword ptr [R10 + 12]{1to16}
+	LONG $0x50164262
+	WORD $0x5252
+	BYTE $0x03
+
+	// VDPBF16PS zmm13, zmm28, dword ptr [R10 + 1*CX + 12]{1to16}
+	QUAD $0x030a6c52501e5262
+
+	// VDPBF16PS zmm27, zmm29, dword ptr [R10 + 1*CX + 12]{1to16}
+	QUAD       $0x030a5c5250164262
+	PREFETCHT0 1024(AX)
+	PREFETCHT0 1088(AX)
+	PREFETCHT0 1152(AX)
+	PREFETCHT0 1216(AX)
+	PREFETCHT0 1024(R15)
+	PREFETCHT0 1088(R15)
+	PREFETCHT0 1152(R15)
+	PREFETCHT0 1216(R15)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000010, R8
+	ADDQ       $0x00000010, R9
+	ADDQ       $0x00000010, R10
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x00000100, R15
+	SUBQ       $0x04, DX
+	JGE        loop
+
+tail:
+	ADDQ $0x04, DX
+	JEQ  end
+
+one:
+	VMOVUPS (AX), Z28
+	VMOVUPS (R15), Z29
+
+	// VDPBF16PS zmm0, zmm28, dword ptr [BX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x0352
+
+	// VDPBF16PS zmm14, zmm29, dword ptr [BX + 0]{1to16}
+	LONG $0x50167262
+	WORD $0x3352
+
+	// VDPBF16PS zmm1, zmm28, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x0c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm15, zmm29, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x50167262
+	WORD $0x3c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm28, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm16, zmm29, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x0452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm28, dword ptr [SI + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm17, zmm29, dword ptr [SI + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x0e52
+
+	// VDPBF16PS zmm4, zmm28, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x2452
+	BYTE $0x0e
+
+	// VDPBF16PS zmm18, zmm29, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x1452
+	BYTE $0x0e
+
+	// VDPBF16PS zmm5, zmm28, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x501ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm19, zmm29, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x5016e262
+	WORD $0x1c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm28, dword ptr [R8 + 0]{1to16}
+	LONG $0x501ed262
+	WORD $0x3052
+
+	// VDPBF16PS zmm20, zmm29, dword ptr [R8 + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x2052
+
+	// VDPBF16PS zmm7, zmm28, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x501ed262
+	WORD $0x3c52
+	BYTE $0x08
+
+	// VDPBF16PS zmm21, zmm29, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x2c52
+	BYTE $0x08
+
+	// VDPBF16PS zmm8, zmm28, dword ptr [R8 + 2*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x0452
+	BYTE $0x48
+
+	// VDPBF16PS zmm22, zmm29, dword ptr [R8 + 2*CX + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x3452
+	BYTE $0x48
+
+	// VDPBF16PS zmm9, zmm28, dword ptr [R9 + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x0952
+
+	// VDPBF16PS zmm23, zmm29, dword ptr [R9 + 0]{1to16}
+	LONG $0x5016c262
+	WORD $0x3952
+
+	// VDPBF16PS zmm10, zmm28, dword ptr [R9 + 1*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x1452
+	BYTE $0x09
+
+	// VDPBF16PS zmm24, zmm29, dword ptr [R9 + 1*CX + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x0452
+	BYTE $0x09
+
+	// VDPBF16PS zmm11, zmm28, dword ptr [R9 + 2*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x1c52
+	BYTE $0x49
+
+	// VDPBF16PS zmm25, zmm29, dword ptr [R9 + 2*CX + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x0c52
+	BYTE $0x49
+
+	// VDPBF16PS zmm12, zmm28, dword ptr [R10 + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x2252
+
+	// VDPBF16PS zmm26, zmm29, dword ptr [R10 + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x1252
+
+	// VDPBF16PS zmm13, zmm28, dword ptr [R10 + 1*CX + 0]{1to16}
+	LONG $0x501e5262
+	WORD $0x2c52
+	BYTE $0x0a
+
+	// VDPBF16PS zmm27, zmm29, dword ptr [R10 + 1*CX + 0]{1to16}
+	LONG $0x50164262
+	WORD $0x1c52
+	BYTE $0x0a
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000004, R8
+	ADDQ $0x00000004, R9
+	ADDQ $0x00000004, R10
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, R15
+	DECQ DX
+	JNE  one
+
+end:
+	MOVQ    48(DI), CX
+	MOVQ    56(DI), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z14, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z16, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z18, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z20, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z22, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	VMOVUPS Z23, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z24, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z11, (CX)
+	VMOVUPS Z25, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z26, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z13, (CX)
+	VMOVUPS Z27, 64(CX)
+	VZEROUPPER
+	RET
+
+// func dotBF16P1T14(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·dotBF16P1T14(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), AX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	CMPQ    88(DI), $0x00
+	JEQ     begin
+	MOVQ    48(DI), CX
+	MOVQ    56(DI), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z13
+
+begin:
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
+	LEAQ (R8)(CX*1), R9
+	LEAQ (R9)(CX*2), R9
+	LEAQ (R9)(CX*1), R10
+	LEAQ (R10)(CX*2), R10
+	MOVQ 64(DI), DX
+	SHRQ $0x01, DX
+	SUBQ $0x04, DX
+	JLT  tail
+
+loop:
+	VMOVUPS (AX), Z14
+
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x0c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2452
+	BYTE $0x0e
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 0]{1to16}
+	LONG $0x580ed262
+	WORD $0x3052
+
+	// VDPBF16PS zmm7, zmm14, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x580ed262
+	WORD $0x3c52
+	BYTE $0x08
+
+	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + 2*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x0452
+	BYTE $0x48
+
+	// VDPBF16PS zmm9, zmm14, dword ptr [R9 + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x0952
+
+	// VDPBF16PS zmm10, zmm14, dword ptr [R9 + 1*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x1452
+	BYTE $0x09
+
+	// VDPBF16PS zmm11, zmm14, dword ptr [R9 + 2*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x1c52
+	BYTE $0x49
+
+	// VDPBF16PS zmm12, zmm14, dword ptr [R10 + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x2252
+
+	// VDPBF16PS zmm13, zmm14, dword ptr [R10 + 1*CX + 0]{1to16}
+	LONG    $0x580e5262
+	WORD    $0x2c52
+	BYTE    $0x0a
+	VMOVUPS 64(AX), Z14
+
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 4]{1to16}
+	LONG $0x580ef262
+	WORD $0x4352
+	BYTE $0x01
+
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 4]{1to16}
+	QUAD $0x010b4c52580ef262
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 4]{1to16}
+	QUAD $0x014b5452580ef262
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 4]{1to16}
+	LONG $0x580ef262
+	WORD $0x5e52
+	BYTE $0x01
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 4]{1to16}
+	QUAD $0x010e6452580ef262
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 4]{1to16}
+	QUAD $0x014e6c52580ef262
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 4]{1to16}
+	LONG $0x580ed262
+	WORD $0x7052
+	BYTE $0x01
+
+	// VDPBF16PS zmm7, zmm14, dword ptr [R8 + 1*CX + 4]{1to16}
+	QUAD $0x01087c52580ed262
+
+	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + 2*CX + 4]{1to16}
+	QUAD $0x01484452580e5262
+
+	// VDPBF16PS zmm9, zmm14, dword ptr [R9 + 4]{1to16}
+	LONG $0x580e5262
+	WORD $0x4952
+	BYTE $0x01
+
+	// VDPBF16PS zmm10, zmm14, dword ptr [R9 + 1*CX + 4]{1to16}
+	QUAD $0x01095452580e5262
+
+	// VDPBF16PS zmm11, zmm14, dword ptr [R9 + 2*CX + 4]{1to16}
+	QUAD $0x01495c52580e5262
+
+	// VDPBF16PS zmm12, zmm14, dword ptr [R10 + 4]{1to16}
+	LONG $0x580e5262
+	WORD $0x6252
+	BYTE $0x01
+
+	// VDPBF16PS zmm13, zmm14, dword ptr [R10 + 1*CX + 4]{1to16}
+	QUAD    $0x010a6c52580e5262
+	VMOVUPS 128(AX), Z14
+
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 8]{1to16}
+	LONG $0x580ef262
+	WORD $0x4352
+	BYTE $0x02
+
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 8]{1to16}
+	QUAD $0x020b4c52580ef262
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 8]{1to16}
+	QUAD $0x024b5452580ef262
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 8]{1to16}
+	LONG $0x580ef262
+	WORD $0x5e52
+	BYTE $0x02
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 8]{1to16}
+	QUAD $0x020e6452580ef262
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 8]{1to16}
+	QUAD $0x024e6c52580ef262
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 8]{1to16}
+	LONG $0x580ed262
+	WORD $0x7052
+	BYTE $0x02
+
+	// VDPBF16PS zmm7, zmm14, dword ptr [R8 + 1*CX + 8]{1to16}
+	QUAD $0x02087c52580ed262
+
+	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + 2*CX + 8]{1to16}
+	QUAD $0x02484452580e5262
+
+	// VDPBF16PS zmm9, zmm14, dword ptr [R9 + 8]{1to16}
+	LONG $0x580e5262
+	WORD $0x4952
+	BYTE $0x02
+
+	// VDPBF16PS zmm10, zmm14, dword ptr [R9 + 1*CX + 8]{1to16}
+	QUAD $0x02095452580e5262
+
+	// VDPBF16PS zmm11, zmm14, dword ptr [R9 + 2*CX + 8]{1to16}
+	QUAD $0x02495c52580e5262
+
+	// VDPBF16PS zmm12, zmm14, dword ptr [R10 + 8]{1to16}
+	LONG $0x580e5262
+	WORD $0x6252
+	BYTE $0x02
+
+	// VDPBF16PS zmm13, zmm14, dword ptr [R10 + 1*CX + 8]{1to16}
+	QUAD    $0x020a6c52580e5262
+	VMOVUPS 192(AX), Z14
+
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 12]{1to16}
+	LONG $0x580ef262
+	WORD $0x4352
+	BYTE $0x03
+
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 12]{1to16}
+	QUAD $0x030b4c52580ef262
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 12]{1to16}
+	QUAD $0x034b5452580ef262
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 12]{1to16}
+	LONG $0x580ef262
+	WORD $0x5e52
+	BYTE $0x03
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 12]{1to16}
+	QUAD $0x030e6452580ef262
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 12]{1to16}
+	QUAD $0x034e6c52580ef262
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 12]{1to16}
+	LONG $0x580ed262
+	WORD $0x7052
+	BYTE $0x03
+
+	// VDPBF16PS zmm7, zmm14, dword ptr [R8 + 1*CX + 12]{1to16}
+	QUAD $0x03087c52580ed262
+
+	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + 2*CX + 12]{1to16}
+	QUAD $0x03484452580e5262
+
+	// VDPBF16PS zmm9, zmm14, dword ptr [R9 + 12]{1to16}
+	LONG $0x580e5262
+	WORD $0x4952
+	BYTE $0x03
+
+	// VDPBF16PS zmm10, zmm14, dword ptr [R9 + 1*CX + 12]{1to16}
+	QUAD $0x03095452580e5262
+
+	// VDPBF16PS zmm11, zmm14, dword ptr [R9 + 2*CX + 12]{1to16}
+	QUAD $0x03495c52580e5262
+
+	// VDPBF16PS zmm12, zmm14, dword ptr [R10 + 12]{1to16}
+	LONG $0x580e5262
+	WORD $0x6252
+	BYTE $0x03
+
+	// VDPBF16PS zmm13, zmm14, dword ptr [R10 + 1*CX + 12]{1to16}
+	QUAD       $0x030a6c52580e5262
+	PREFETCHT0 1024(AX)
+	PREFETCHT0 1088(AX)
+	PREFETCHT0 1152(AX)
+	PREFETCHT0 1216(AX)
+	ADDQ       $0x00000010, BX
+	ADDQ       $0x00000010, SI
+	ADDQ       $0x00000010, R8
+	ADDQ       $0x00000010, R9
+	ADDQ       $0x00000010, R10
+	ADDQ       $0x00000100, AX
+	SUBQ       $0x04, DX
+	JGE        loop
+
+tail:
+	ADDQ $0x04, DX
+	JEQ  end
+
+one:
+	VMOVUPS (AX), Z14
+
+	// VDPBF16PS zmm0, zmm14, dword ptr [BX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x0352
+
+	// VDPBF16PS zmm1, zmm14, dword ptr [BX + 1*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x0c52
+	BYTE $0x0b
+
+	// VDPBF16PS zmm2, zmm14, dword ptr [BX + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1452
+	BYTE $0x4b
+
+	// VDPBF16PS zmm3, zmm14, dword ptr [SI + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x1e52
+
+	// VDPBF16PS zmm4, zmm14, dword ptr [SI + 1*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2452
+	BYTE $0x0e
+
+	// VDPBF16PS zmm5, zmm14, dword ptr [SI + 2*CX + 0]{1to16}
+	LONG $0x580ef262
+	WORD $0x2c52
+	BYTE $0x4e
+
+	// VDPBF16PS zmm6, zmm14, dword ptr [R8 + 0]{1to16}
+	LONG $0x580ed262
+	WORD $0x3052
+
+	// VDPBF16PS zmm7, zmm14, dword ptr [R8 + 1*CX + 0]{1to16}
+	LONG $0x580ed262
+	WORD $0x3c52
+	BYTE $0x08
+
+	// VDPBF16PS zmm8, zmm14, dword ptr [R8 + 2*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x0452
+	BYTE $0x48
+
+	// VDPBF16PS zmm9, zmm14, dword ptr [R9 + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x0952
+
+	// VDPBF16PS zmm10, zmm14, dword ptr [R9 + 1*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x1452
+	BYTE $0x09
+
+	// VDPBF16PS zmm11, zmm14, dword ptr [R9 + 2*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x1c52
+	BYTE $0x49
+
+	// VDPBF16PS zmm12, zmm14, dword ptr [R10 + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x2252
+
+	// VDPBF16PS zmm13, zmm14, dword ptr [R10 + 1*CX + 0]{1to16}
+	LONG $0x580e5262
+	WORD $0x2c52
+	BYTE $0x0a
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
+	ADDQ $0x00000004, R8
+	ADDQ $0x00000004, R9
+	ADDQ $0x00000004, R10
+	ADDQ $0x00000040, AX
+	DECQ DX
+	JNE  one
+
+end:
+	MOVQ    48(DI), CX
+	MOVQ    56(DI), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z13, (CX)
+	VZEROUPPER
+	RET
+
 // func dotQ8VNNIP4T1(t *byte)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·dotQ8VNNIP4T1(SB), NOSPLIT, $0-8
@@ -4246,13 +5390,11 @@ TEXT ·dotQ8VNNIP4T1(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -4262,32 +5404,90 @@ TEXT ·dotQ8VNNIP4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z4
-	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z4
-	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z4
-	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z4
-	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z4
-	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z4
-	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z4
-	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z4
-	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z4
+	VPBROADCASTD     36(BX), Z4
+	VPBROADCASTD     36(BX), Z5
+	VPBROADCASTD     36(BX), Z6
+	VPBROADCASTD     36(BX), Z7
+	VMOVDQU32        (AX), Z27
+	VMOVDQU32        (R15), Z28
+	VMOVDQU32        (R14), Z29
+	VMOVDQU32        (R13), Z30
+	VPBROADCASTD     (BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        64(AX), Z27
+	VMOVDQU32        64(R15), Z28
+	VMOVDQU32        64(R14), Z29
+	VMOVDQU32        64(R13), Z30
+	VPBROADCASTD     4(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        128(AX), Z27
+	VMOVDQU32        128(R15), Z28
+	VMOVDQU32        128(R14), Z29
+	VMOVDQU32        128(R13), Z30
+	VPBROADCASTD     8(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        192(AX), Z27
+	VMOVDQU32        192(R15), Z28
+	VMOVDQU32        192(R14), Z29
+	VMOVDQU32        192(R13), Z30
+	VPBROADCASTD     12(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        256(AX), Z27
+	VMOVDQU32        256(R15), Z28
+	VMOVDQU32        256(R14), Z29
+	VMOVDQU32        256(R13), Z30
+	VPBROADCASTD     16(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        320(AX), Z27
+	VMOVDQU32        320(R15), Z28
+	VMOVDQU32        320(R14), Z29
+	VMOVDQU32        320(R13), Z30
+	VPBROADCASTD     20(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        384(AX), Z27
+	VMOVDQU32        384(R15), Z28
+	VMOVDQU32        384(R14), Z29
+	VMOVDQU32        384(R13), Z30
+	VPBROADCASTD     24(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
+	VMOVDQU32        448(AX), Z27
+	VMOVDQU32        448(R15), Z28
+	VMOVDQU32        448(R14), Z29
+	VMOVDQU32        448(R13), Z30
+	VPBROADCASTD     28(BX), Z31
+	VPDPBUSD         Z31, Z27, Z4
+	VPDPBUSD         Z31, Z28, Z5
+	VPDPBUSD         Z31, Z29, Z6
+	VPDPBUSD         Z31, Z30, Z7
 	PREFETCHT0       1024(AX)
 	PREFETCHT0       1088(AX)
 	PREFETCHT0       1152(AX)
@@ -4296,27 +5496,10 @@ loop:
 	PREFETCHT0       1344(AX)
 	PREFETCHT0       1408(AX)
 	PREFETCHT0       1472(AX)
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z4, Z4
 	VMULPS           Z31, Z4, Z4
-	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z0
-	VPBROADCASTD     36(BX)(CX*1), Z4
-	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z4
-	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z4
-	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z4
-	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z4
-	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z4
-	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z4
-	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z4
-	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z4
+	VFMADD231PS.BCST 32(BX), Z4, Z0
 	PREFETCHT0       1024(R15)
 	PREFETCHT0       1088(R15)
 	PREFETCHT0       1152(R15)
@@ -4325,27 +5508,10 @@ loop:
 	PREFETCHT0       1344(R15)
 	PREFETCHT0       1408(R15)
 	PREFETCHT0       1472(R15)
-	VCVTPH2PS        (R15)(DI*1), Z31
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z31, Z4, Z4
-	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z1
-	VPBROADCASTD     36(BX)(CX*1), Z4
-	VMOVDQU32        (R14), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z4
-	VMOVDQU32        64(R14), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z4
-	VMOVDQU32        128(R14), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z4
-	VMOVDQU32        192(R14), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z4
-	VMOVDQU32        256(R14), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z4
-	VMOVDQU32        320(R14), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z4
-	VMOVDQU32        384(R14), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z4
-	VMOVDQU32        448(R14), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z4
+	VCVTPH2PS        (R15)(R11*1), Z31
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z31, Z5, Z5
+	VFMADD231PS.BCST 32(BX), Z5, Z1
 	PREFETCHT0       1024(R14)
 	PREFETCHT0       1088(R14)
 	PREFETCHT0       1152(R14)
@@ -4354,27 +5520,10 @@ loop:
 	PREFETCHT0       1344(R14)
 	PREFETCHT0       1408(R14)
 	PREFETCHT0       1472(R14)
-	VCVTPH2PS        (R14)(DI*1), Z31
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z31, Z4, Z4
-	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z2
-	VPBROADCASTD     36(BX)(CX*1), Z4
-	VMOVDQU32        (R13), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z4
-	VMOVDQU32        64(R13), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z4
-	VMOVDQU32        128(R13), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z4
-	VMOVDQU32        192(R13), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z4
-	VMOVDQU32        256(R13), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z4
-	VMOVDQU32        320(R13), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z4
-	VMOVDQU32        384(R13), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z4
-	VMOVDQU32        448(R13), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z4
+	VCVTPH2PS        (R14)(R11*1), Z31
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z31, Z6, Z6
+	VFMADD231PS.BCST 32(BX), Z6, Z2
 	PREFETCHT0       1024(R13)
 	PREFETCHT0       1088(R13)
 	PREFETCHT0       1152(R13)
@@ -4383,21 +5532,20 @@ loop:
 	PREFETCHT0       1344(R13)
 	PREFETCHT0       1408(R13)
 	PREFETCHT0       1472(R13)
-	VCVTPH2PS        (R13)(DI*1), Z31
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z31, Z4, Z4
-	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z3
+	VCVTPH2PS        (R13)(R11*1), Z31
+	VCVTDQ2PS        Z7, Z7
+	VMULPS           Z31, Z7, Z7
+	VFMADD231PS.BCST 32(BX), Z7, Z3
+	ADDQ             $0x00000028, BX
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
 	ADDQ             $0x00000200, R13
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -4412,42 +5560,39 @@ test:
 TEXT ·dotQ8VNNIP1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
 	VPXORD  Z0, Z0, Z0
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS (CX), Z0
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z1
+	VPBROADCASTD     36(BX), Z1
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    (BX), Z30, Z1
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    4(BX), Z30, Z1
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    8(BX), Z30, Z1
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    12(BX), Z30, Z1
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    16(BX), Z30, Z1
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    20(BX), Z30, Z1
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    24(BX), Z30, Z1
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z1
+	VPDPBUSD.BCST    28(BX), Z30, Z1
 	PREFETCHT0       1024(AX)
 	PREFETCHT0       1088(AX)
 	PREFETCHT0       1152(AX)
@@ -4456,18 +5601,17 @@ loop:
 	PREFETCHT0       1344(AX)
 	PREFETCHT0       1408(AX)
 	PREFETCHT0       1472(AX)
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z1, Z1
 	VMULPS           Z31, Z1, Z1
-	VFMADD231PS.BCST 32(BX)(CX*1), Z1, Z0
+	VFMADD231PS.BCST 32(BX), Z1, Z0
+	ADDQ             $0x00000028, BX
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -4475,16 +5619,13 @@ test:
 	RET
 
 // func dotQ8VNNIP4T2(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·dotQ8VNNIP4T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z4, Z4, Z4
@@ -4493,7 +5634,7 @@ TEXT ·dotQ8VNNIP4T2(SB), NOSPLIT, $0-8
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z7, Z7, Z7
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -4508,158 +5649,204 @@ TEXT ·dotQ8VNNIP4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z8
-	VPBROADCASTD     36(SI)(CX*1), Z9
-	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z9
-	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z9
-	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z9
-	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z9
-	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z9
-	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z9
-	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z9
-	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z9
-	VCVTPH2PS        (AX)(DI*1), Z31
-	VCVTDQ2PS        Z8, Z8
-	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(BX)(CX*1), Z8, Z0
-	VCVTDQ2PS        Z9, Z9
-	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z1
-	VPBROADCASTD     36(BX)(CX*1), Z8
-	VPBROADCASTD     36(SI)(CX*1), Z9
-	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z9
-	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z9
-	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z9
-	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z9
-	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z9
-	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z9
-	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z9
-	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z9
-	VCVTPH2PS        (R15)(DI*1), Z31
-	VCVTDQ2PS        Z8, Z8
-	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(BX)(CX*1), Z8, Z2
-	VCVTDQ2PS        Z9, Z9
-	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z3
-	VPBROADCASTD     36(BX)(CX*1), Z8
-	VPBROADCASTD     36(SI)(CX*1), Z9
-	VMOVDQU32        (R14), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z9
-	VMOVDQU32        64(R14), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z9
-	VMOVDQU32        128(R14), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z9
-	VMOVDQU32        192(R14), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z9
-	VMOVDQU32        256(R14), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z9
-	VMOVDQU32        320(R14), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z9
-	VMOVDQU32        384(R14), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z9
-	VMOVDQU32        448(R14), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z9
-	VCVTPH2PS        (R14)(DI*1), Z31
-	VCVTDQ2PS        Z8, Z8
-	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(BX)(CX*1), Z8, Z4
-	VCVTDQ2PS        Z9, Z9
-	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z5
-	VPBROADCASTD     36(BX)(CX*1), Z8
-	VPBROADCASTD     36(SI)(CX*1), Z9
+	VPBROADCASTD     36(BX), Z8
+	VPBROADCASTD     36(BX), Z10
+	VPBROADCASTD     36(BX), Z12
+	VPBROADCASTD     36(BX), Z14
+	VPBROADCASTD     36(BX)(CX*1), Z9
+	VPBROADCASTD     36(BX)(CX*1), Z11
+	VPBROADCASTD     36(BX)(CX*1), Z13
+	VPBROADCASTD     36(BX)(CX*1), Z15
+	VMOVDQU32        (AX), Z27
+	VMOVDQU32        (R15), Z28
+	VMOVDQU32        (R14), Z29
 	VMOVDQU32        (R13), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z9
+	VPBROADCASTD     (BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     (BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        64(AX), Z27
+	VMOVDQU32        64(R15), Z28
+	VMOVDQU32        64(R14), Z29
 	VMOVDQU32        64(R13), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z9
+	VPBROADCASTD     4(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     4(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        128(AX), Z27
+	VMOVDQU32        128(R15), Z28
+	VMOVDQU32        128(R14), Z29
 	VMOVDQU32        128(R13), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z9
+	VPBROADCASTD     8(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     8(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        192(AX), Z27
+	VMOVDQU32        192(R15), Z28
+	VMOVDQU32        192(R14), Z29
 	VMOVDQU32        192(R13), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z9
+	VPBROADCASTD     12(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     12(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        256(AX), Z27
+	VMOVDQU32        256(R15), Z28
+	VMOVDQU32        256(R14), Z29
 	VMOVDQU32        256(R13), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z9
+	VPBROADCASTD     16(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     16(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        320(AX), Z27
+	VMOVDQU32        320(R15), Z28
+	VMOVDQU32        320(R14), Z29
 	VMOVDQU32        320(R13), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z9
+	VPBROADCASTD     20(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     20(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        384(AX), Z27
+	VMOVDQU32        384(R15), Z28
+	VMOVDQU32        384(R14), Z29
 	VMOVDQU32        384(R13), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z9
+	VPBROADCASTD     24(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     24(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	VMOVDQU32        448(AX), Z27
+	VMOVDQU32        448(R15), Z28
+	VMOVDQU32        448(R14), Z29
 	VMOVDQU32        448(R13), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z9
-	VCVTPH2PS        (R13)(DI*1), Z31
+	VPBROADCASTD     28(BX), Z31
+	VPDPBUSD         Z31, Z27, Z8
+	VPDPBUSD         Z31, Z28, Z10
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z14
+	VPBROADCASTD     28(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z9
+	VPDPBUSD         Z31, Z28, Z11
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z15
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1344(AX)
+	PREFETCHT0       1408(AX)
+	PREFETCHT0       1472(AX)
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z8, Z8
 	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(BX)(CX*1), Z8, Z6
+	VFMADD231PS.BCST 32(BX), Z8, Z0
 	VCVTDQ2PS        Z9, Z9
 	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z7
+	VFMADD231PS.BCST 32(BX)(CX*1), Z9, Z1
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1344(R15)
+	PREFETCHT0       1408(R15)
+	PREFETCHT0       1472(R15)
+	VCVTPH2PS        (R15)(R11*1), Z31
+	VCVTDQ2PS        Z10, Z10
+	VMULPS           Z31, Z10, Z10
+	VFMADD231PS.BCST 32(BX), Z10, Z2
+	VCVTDQ2PS        Z11, Z11
+	VMULPS           Z31, Z11, Z11
+	VFMADD231PS.BCST 32(BX)(CX*1), Z11, Z3
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1344(R14)
+	PREFETCHT0       1408(R14)
+	PREFETCHT0       1472(R14)
+	VCVTPH2PS        (R14)(R11*1), Z31
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z31, Z12, Z12
+	VFMADD231PS.BCST 32(BX), Z12, Z4
+	VCVTDQ2PS        Z13, Z13
+	VMULPS           Z31, Z13, Z13
+	VFMADD231PS.BCST 32(BX)(CX*1), Z13, Z5
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
+	PREFETCHT0       1344(R13)
+	PREFETCHT0       1408(R13)
+	PREFETCHT0       1472(R13)
+	VCVTPH2PS        (R13)(R11*1), Z31
+	VCVTDQ2PS        Z14, Z14
+	VMULPS           Z31, Z14, Z14
+	VFMADD231PS.BCST 32(BX), Z14, Z6
+	VCVTDQ2PS        Z15, Z15
+	VMULPS           Z31, Z15, Z15
+	VFMADD231PS.BCST 32(BX)(CX*1), Z15, Z7
+	ADDQ             $0x00000028, BX
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
 	ADDQ             $0x00000200, R13
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -4675,16 +5862,13 @@ test:
 	RET
 
 // func dotQ8VNNIP1T2(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·dotQ8VNNIP1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -4693,56 +5877,62 @@ TEXT ·dotQ8VNNIP1T2(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z1
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z2
-	VPBROADCASTD     36(SI)(CX*1), Z3
+	VPBROADCASTD     36(BX), Z2
+	VPBROADCASTD     36(BX)(CX*1), Z3
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    (BX), Z30, Z2
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z3
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    4(BX), Z30, Z2
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z3
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    8(BX), Z30, Z2
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z3
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    12(BX), Z30, Z2
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z3
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    16(BX), Z30, Z2
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z3
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    20(BX), Z30, Z2
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z3
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z3
+	VPDPBUSD.BCST    24(BX), Z30, Z2
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z3
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z2
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z3
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z2
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z3
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1344(AX)
+	PREFETCHT0       1408(AX)
+	PREFETCHT0       1472(AX)
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z2, Z2
 	VMULPS           Z31, Z2, Z2
-	VFMADD231PS.BCST 32(BX)(CX*1), Z2, Z0
+	VFMADD231PS.BCST 32(BX), Z2, Z0
 	VCVTDQ2PS        Z3, Z3
 	VMULPS           Z31, Z3, Z3
-	VFMADD231PS.BCST 32(SI)(CX*1), Z3, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z3, Z1
+	ADDQ             $0x00000028, BX
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -4759,10 +5949,6 @@ TEXT ·dotQ8VNNIP4T3(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z6, Z6, Z6
@@ -4775,7 +5961,7 @@ TEXT ·dotQ8VNNIP4T3(SB), NOSPLIT, $0-8
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z11, Z11, Z11
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -4795,206 +5981,228 @@ TEXT ·dotQ8VNNIP4T3(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z11
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z12
-	VPBROADCASTD     36(SI)(CX*1), Z13
-	VPBROADCASTD     36(R8)(CX*1), Z14
-	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z14
-	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z14
-	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z14
-	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z14
-	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z14
-	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z14
-	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z14
-	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z14
-	VCVTPH2PS        (AX)(DI*1), Z31
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(BX)(CX*1), Z12, Z0
-	VCVTDQ2PS        Z13, Z13
-	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(SI)(CX*1), Z13, Z1
-	VCVTDQ2PS        Z14, Z14
-	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R8)(CX*1), Z14, Z2
-	VPBROADCASTD     36(BX)(CX*1), Z12
-	VPBROADCASTD     36(SI)(CX*1), Z13
-	VPBROADCASTD     36(R8)(CX*1), Z14
-	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z14
-	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z14
-	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z14
-	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z14
-	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z14
-	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z14
-	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z14
-	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z14
-	VCVTPH2PS        (R15)(DI*1), Z31
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(BX)(CX*1), Z12, Z3
-	VCVTDQ2PS        Z13, Z13
-	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(SI)(CX*1), Z13, Z4
-	VCVTDQ2PS        Z14, Z14
-	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R8)(CX*1), Z14, Z5
-	VPBROADCASTD     36(BX)(CX*1), Z12
-	VPBROADCASTD     36(SI)(CX*1), Z13
-	VPBROADCASTD     36(R8)(CX*1), Z14
-	VMOVDQU32        (R14), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z14
-	VMOVDQU32        64(R14), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z14
-	VMOVDQU32        128(R14), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z14
-	VMOVDQU32        192(R14), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z14
-	VMOVDQU32        256(R14), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z14
-	VMOVDQU32        320(R14), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z14
-	VMOVDQU32        384(R14), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z14
-	VMOVDQU32        448(R14), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z14
-	VCVTPH2PS        (R14)(DI*1), Z31
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(BX)(CX*1), Z12, Z6
-	VCVTDQ2PS        Z13, Z13
-	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(SI)(CX*1), Z13, Z7
-	VCVTDQ2PS        Z14, Z14
-	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R8)(CX*1), Z14, Z8
-	VPBROADCASTD     36(BX)(CX*1), Z12
-	VPBROADCASTD     36(SI)(CX*1), Z13
-	VPBROADCASTD     36(R8)(CX*1), Z14
+	VPBROADCASTD     36(BX), Z12
+	VPBROADCASTD     36(BX), Z15
+	VPBROADCASTD     36(BX), Z18
+	VPBROADCASTD     36(BX), Z21
+	VPBROADCASTD     36(BX)(CX*1), Z13
+	VPBROADCASTD     36(BX)(CX*1), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z19
+	VPBROADCASTD     36(BX)(CX*1), Z22
+	VPBROADCASTD     36(BX)(CX*2), Z14
+	VPBROADCASTD     36(BX)(CX*2), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z20
+	VPBROADCASTD     36(BX)(CX*2), Z23
+	VMOVDQU32        (AX), Z27
+	VMOVDQU32        (R15), Z28
+	VMOVDQU32        (R14), Z29
 	VMOVDQU32        (R13), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z14
+	VPBROADCASTD     (BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     (BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     (BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        64(AX), Z27
+	VMOVDQU32        64(R15), Z28
+	VMOVDQU32        64(R14), Z29
 	VMOVDQU32        64(R13), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z14
+	VPBROADCASTD     4(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     4(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     4(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        128(AX), Z27
+	VMOVDQU32        128(R15), Z28
+	VMOVDQU32        128(R14), Z29
 	VMOVDQU32        128(R13), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z14
+	VPBROADCASTD     8(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     8(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     8(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        192(AX), Z27
+	VMOVDQU32        192(R15), Z28
+	VMOVDQU32        192(R14), Z29
 	VMOVDQU32        192(R13), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z14
+	VPBROADCASTD     12(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     12(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     12(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        256(AX), Z27
+	VMOVDQU32        256(R15), Z28
+	VMOVDQU32        256(R14), Z29
 	VMOVDQU32        256(R13), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z14
+	VPBROADCASTD     16(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     16(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     16(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        320(AX), Z27
+	VMOVDQU32        320(R15), Z28
+	VMOVDQU32        320(R14), Z29
 	VMOVDQU32        320(R13), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z14
+	VPBROADCASTD     20(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     20(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     20(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        384(AX), Z27
+	VMOVDQU32        384(R15), Z28
+	VMOVDQU32        384(R14), Z29
 	VMOVDQU32        384(R13), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z14
+	VPBROADCASTD     24(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     24(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     24(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        448(AX), Z27
+	VMOVDQU32        448(R15), Z28
+	VMOVDQU32        448(R14), Z29
 	VMOVDQU32        448(R13), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z14
-	VCVTPH2PS        (R13)(DI*1), Z31
+	VPBROADCASTD     28(BX), Z31
+	VPDPBUSD         Z31, Z27, Z12
+	VPDPBUSD         Z31, Z28, Z15
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     28(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z27, Z13
+	VPDPBUSD         Z31, Z28, Z16
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     28(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z27, Z14
+	VPDPBUSD         Z31, Z28, Z17
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z23
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z12, Z12
 	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(BX)(CX*1), Z12, Z9
+	VFMADD231PS.BCST 32(BX), Z12, Z0
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(SI)(CX*1), Z13, Z10
+	VFMADD231PS.BCST 32(BX)(CX*1), Z13, Z1
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R8)(CX*1), Z14, Z11
+	VFMADD231PS.BCST 32(BX)(CX*2), Z14, Z2
+	VCVTPH2PS        (R15)(R11*1), Z31
+	VCVTDQ2PS        Z15, Z15
+	VMULPS           Z31, Z15, Z15
+	VFMADD231PS.BCST 32(BX), Z15, Z3
+	VCVTDQ2PS        Z16, Z16
+	VMULPS           Z31, Z16, Z16
+	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z4
+	VCVTDQ2PS        Z17, Z17
+	VMULPS           Z31, Z17, Z17
+	VFMADD231PS.BCST 32(BX)(CX*2), Z17, Z5
+	VCVTPH2PS        (R14)(R11*1), Z31
+	VCVTDQ2PS        Z18, Z18
+	VMULPS           Z31, Z18, Z18
+	VFMADD231PS.BCST 32(BX), Z18, Z6
+	VCVTDQ2PS        Z19, Z19
+	VMULPS           Z31, Z19, Z19
+	VFMADD231PS.BCST 32(BX)(CX*1), Z19, Z7
+	VCVTDQ2PS        Z20, Z20
+	VMULPS           Z31, Z20, Z20
+	VFMADD231PS.BCST 32(BX)(CX*2), Z20, Z8
+	VCVTPH2PS        (R13)(R11*1), Z31
+	VCVTDQ2PS        Z21, Z21
+	VMULPS           Z31, Z21, Z21
+	VFMADD231PS.BCST 32(BX), Z21, Z9
+	VCVTDQ2PS        Z22, Z22
+	VMULPS           Z31, Z22, Z22
+	VFMADD231PS.BCST 32(BX)(CX*1), Z22, Z10
+	VCVTDQ2PS        Z23, Z23
+	VMULPS           Z31, Z23, Z23
+	VFMADD231PS.BCST 32(BX)(CX*2), Z23, Z11
+	ADDQ             $0x00000028, BX
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
 	ADDQ             $0x00000200, R13
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -5019,14 +6227,10 @@ test:
 TEXT ·dotQ8VNNIP1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -5037,68 +6241,66 @@ TEXT ·dotQ8VNNIP1T3(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z2
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z3
-	VPBROADCASTD     36(SI)(CX*1), Z4
-	VPBROADCASTD     36(R8)(CX*1), Z5
+	VPBROADCASTD     36(BX), Z3
+	VPBROADCASTD     36(BX)(CX*1), Z4
+	VPBROADCASTD     36(BX)(CX*2), Z5
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    (BX), Z30, Z3
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z5
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    4(BX), Z30, Z3
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z5
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    8(BX), Z30, Z3
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z5
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    12(BX), Z30, Z3
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z5
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    16(BX), Z30, Z3
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z5
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    20(BX), Z30, Z3
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z5
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    24(BX), Z30, Z3
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z5
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z3
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z5
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z3
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z4
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z5
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z3, Z3
 	VMULPS           Z31, Z3, Z3
-	VFMADD231PS.BCST 32(BX)(CX*1), Z3, Z0
+	VFMADD231PS.BCST 32(BX), Z3, Z0
 	VCVTDQ2PS        Z4, Z4
 	VMULPS           Z31, Z4, Z4
-	VFMADD231PS.BCST 32(SI)(CX*1), Z4, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z1
 	VCVTDQ2PS        Z5, Z5
 	VMULPS           Z31, Z5, Z5
-	VFMADD231PS.BCST 32(R8)(CX*1), Z5, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z5, Z2
+	ADDQ             $0x00000028, BX
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -5117,11 +6319,6 @@ TEXT ·dotQ8VNNIP4T4(SB), NOSPLIT, $0-8
 	MOVQ    8(DI), R15
 	MOVQ    16(DI), R14
 	MOVQ    24(DI), R13
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z8, Z8, Z8
@@ -5138,7 +6335,7 @@ TEXT ·dotQ8VNNIP4T4(SB), NOSPLIT, $0-8
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z15, Z15, Z15
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -5163,254 +6360,255 @@ TEXT ·dotQ8VNNIP4T4(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z15
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z16
-	VPBROADCASTD     36(SI)(CX*1), Z17
-	VPBROADCASTD     36(R8)(CX*1), Z18
-	VPBROADCASTD     36(R9)(CX*1), Z19
+	VPBROADCASTD     36(BX), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z18
+	VPBROADCASTD     36(SI), Z19
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    (BX), Z30, Z16
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    (SI), Z30, Z19
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    4(BX), Z30, Z16
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    4(SI), Z30, Z19
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    8(BX), Z30, Z16
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    8(SI), Z30, Z19
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    12(BX), Z30, Z16
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    12(SI), Z30, Z19
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    16(BX), Z30, Z16
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    16(SI), Z30, Z19
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    20(BX), Z30, Z16
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    20(SI), Z30, Z19
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    24(BX), Z30, Z16
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    24(SI), Z30, Z19
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z19
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z16
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    28(SI), Z30, Z19
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z0
+	VFMADD231PS.BCST 32(BX), Z16, Z0
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(SI)(CX*1), Z17, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z17, Z1
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R8)(CX*1), Z18, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z18, Z2
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R9)(CX*1), Z19, Z3
-	VPBROADCASTD     36(BX)(CX*1), Z16
-	VPBROADCASTD     36(SI)(CX*1), Z17
-	VPBROADCASTD     36(R8)(CX*1), Z18
-	VPBROADCASTD     36(R9)(CX*1), Z19
+	VFMADD231PS.BCST 32(SI), Z19, Z3
+	VPBROADCASTD     36(BX), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z18
+	VPBROADCASTD     36(SI), Z19
 	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    (BX), Z30, Z16
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    (SI), Z30, Z19
 	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    4(BX), Z30, Z16
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    4(SI), Z30, Z19
 	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    8(BX), Z30, Z16
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    8(SI), Z30, Z19
 	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    12(BX), Z30, Z16
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    12(SI), Z30, Z19
 	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    16(BX), Z30, Z16
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    16(SI), Z30, Z19
 	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    20(BX), Z30, Z16
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    20(SI), Z30, Z19
 	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    24(BX), Z30, Z16
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    24(SI), Z30, Z19
 	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z19
-	VCVTPH2PS        (R15)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z16
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    28(SI), Z30, Z19
+	VCVTPH2PS        (R15)(R11*1), Z31
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z4
+	VFMADD231PS.BCST 32(BX), Z16, Z4
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(SI)(CX*1), Z17, Z5
+	VFMADD231PS.BCST 32(BX)(CX*1), Z17, Z5
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R8)(CX*1), Z18, Z6
+	VFMADD231PS.BCST 32(BX)(CX*2), Z18, Z6
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R9)(CX*1), Z19, Z7
-	VPBROADCASTD     36(BX)(CX*1), Z16
-	VPBROADCASTD     36(SI)(CX*1), Z17
-	VPBROADCASTD     36(R8)(CX*1), Z18
-	VPBROADCASTD     36(R9)(CX*1), Z19
+	VFMADD231PS.BCST 32(SI), Z19, Z7
+	VPBROADCASTD     36(BX), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z18
+	VPBROADCASTD     36(SI), Z19
 	VMOVDQU32        (R14), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    (BX), Z30, Z16
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    (SI), Z30, Z19
 	VMOVDQU32        64(R14), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    4(BX), Z30, Z16
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    4(SI), Z30, Z19
 	VMOVDQU32        128(R14), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    8(BX), Z30, Z16
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    8(SI), Z30, Z19
 	VMOVDQU32        192(R14), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    12(BX), Z30, Z16
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    12(SI), Z30, Z19
 	VMOVDQU32        256(R14), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    16(BX), Z30, Z16
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    16(SI), Z30, Z19
 	VMOVDQU32        320(R14), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    20(BX), Z30, Z16
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    20(SI), Z30, Z19
 	VMOVDQU32        384(R14), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    24(BX), Z30, Z16
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    24(SI), Z30, Z19
 	VMOVDQU32        448(R14), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z19
-	VCVTPH2PS        (R14)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z16
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    28(SI), Z30, Z19
+	VCVTPH2PS        (R14)(R11*1), Z31
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z8
+	VFMADD231PS.BCST 32(BX), Z16, Z8
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(SI)(CX*1), Z17, Z9
+	VFMADD231PS.BCST 32(BX)(CX*1), Z17, Z9
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R8)(CX*1), Z18, Z10
+	VFMADD231PS.BCST 32(BX)(CX*2), Z18, Z10
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R9)(CX*1), Z19, Z11
-	VPBROADCASTD     36(BX)(CX*1), Z16
-	VPBROADCASTD     36(SI)(CX*1), Z17
-	VPBROADCASTD     36(R8)(CX*1), Z18
-	VPBROADCASTD     36(R9)(CX*1), Z19
+	VFMADD231PS.BCST 32(SI), Z19, Z11
+	VPBROADCASTD     36(BX), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z18
+	VPBROADCASTD     36(SI), Z19
 	VMOVDQU32        (R13), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    (BX), Z30, Z16
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    (SI), Z30, Z19
 	VMOVDQU32        64(R13), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    4(BX), Z30, Z16
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    4(SI), Z30, Z19
 	VMOVDQU32        128(R13), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    8(BX), Z30, Z16
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    8(SI), Z30, Z19
 	VMOVDQU32        192(R13), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    12(BX), Z30, Z16
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    12(SI), Z30, Z19
 	VMOVDQU32        256(R13), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    16(BX), Z30, Z16
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    16(SI), Z30, Z19
 	VMOVDQU32        320(R13), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    20(BX), Z30, Z16
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    20(SI), Z30, Z19
 	VMOVDQU32        384(R13), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z19
+	VPDPBUSD.BCST    24(BX), Z30, Z16
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    24(SI), Z30, Z19
 	VMOVDQU32        448(R13), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z19
-	VCVTPH2PS        (R13)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z16
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    28(SI), Z30, Z19
+	VCVTPH2PS        (R13)(R11*1), Z31
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z12
+	VFMADD231PS.BCST 32(BX), Z16, Z12
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(SI)(CX*1), Z17, Z13
+	VFMADD231PS.BCST 32(BX)(CX*1), Z17, Z13
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R8)(CX*1), Z18, Z14
+	VFMADD231PS.BCST 32(BX)(CX*2), Z18, Z14
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R9)(CX*1), Z19, Z15
+	VFMADD231PS.BCST 32(SI), Z19, Z15
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
 	ADDQ             $0x00000200, R13
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -5440,16 +6638,11 @@ test:
 TEXT ·dotQ8VNNIP1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -5462,80 +6655,81 @@ TEXT ·dotQ8VNNIP1T4(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z3
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z4
-	VPBROADCASTD     36(SI)(CX*1), Z5
-	VPBROADCASTD     36(R8)(CX*1), Z6
-	VPBROADCASTD     36(R9)(CX*1), Z7
+	VPBROADCASTD     36(BX), Z4
+	VPBROADCASTD     36(BX)(CX*1), Z5
+	VPBROADCASTD     36(BX)(CX*2), Z6
+	VPBROADCASTD     36(SI), Z7
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    (BX), Z30, Z4
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    (SI), Z30, Z7
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    4(BX), Z30, Z4
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    4(SI), Z30, Z7
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    8(BX), Z30, Z4
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    8(SI), Z30, Z7
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    12(BX), Z30, Z4
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    12(SI), Z30, Z7
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    16(BX), Z30, Z4
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    16(SI), Z30, Z7
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    20(BX), Z30, Z4
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    20(SI), Z30, Z7
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    24(BX), Z30, Z4
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    24(SI), Z30, Z7
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z4
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z7
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z4
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z5
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z6
+	VPDPBUSD.BCST    28(SI), Z30, Z7
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z4, Z4
 	VMULPS           Z31, Z4, Z4
-	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z0
+	VFMADD231PS.BCST 32(BX), Z4, Z0
 	VCVTDQ2PS        Z5, Z5
 	VMULPS           Z31, Z5, Z5
-	VFMADD231PS.BCST 32(SI)(CX*1), Z5, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z5, Z1
 	VCVTDQ2PS        Z6, Z6
 	VMULPS           Z31, Z6, Z6
-	VFMADD231PS.BCST 32(R8)(CX*1), Z6, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z6, Z2
 	VCVTDQ2PS        Z7, Z7
 	VMULPS           Z31, Z7, Z7
-	VFMADD231PS.BCST 32(R9)(CX*1), Z7, Z3
+	VFMADD231PS.BCST 32(SI), Z7, Z3
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -5554,12 +6748,6 @@ TEXT ·dotQ8VNNIP2T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z1, Z1, Z1
@@ -5570,7 +6758,7 @@ TEXT ·dotQ8VNNIP2T5(SB), NOSPLIT, $0-8
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z9, Z9, Z9
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -5590,162 +6778,203 @@ TEXT ·dotQ8VNNIP2T5(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z9
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z10
-	VPBROADCASTD     36(SI)(CX*1), Z11
-	VPBROADCASTD     36(R8)(CX*1), Z12
-	VPBROADCASTD     36(R9)(CX*1), Z13
-	VPBROADCASTD     36(R10)(CX*1), Z14
-	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z14
-	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z14
-	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z14
-	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z14
-	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z14
-	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z14
-	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z14
-	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z14
-	VCVTPH2PS        (AX)(DI*1), Z31
-	VCVTDQ2PS        Z10, Z10
-	VMULPS           Z31, Z10, Z10
-	VFMADD231PS.BCST 32(BX)(CX*1), Z10, Z0
-	VCVTDQ2PS        Z11, Z11
-	VMULPS           Z31, Z11, Z11
-	VFMADD231PS.BCST 32(SI)(CX*1), Z11, Z1
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(R8)(CX*1), Z12, Z2
-	VCVTDQ2PS        Z13, Z13
-	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(R9)(CX*1), Z13, Z3
-	VCVTDQ2PS        Z14, Z14
-	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R10)(CX*1), Z14, Z4
-	VPBROADCASTD     36(BX)(CX*1), Z10
-	VPBROADCASTD     36(SI)(CX*1), Z11
-	VPBROADCASTD     36(R8)(CX*1), Z12
-	VPBROADCASTD     36(R9)(CX*1), Z13
-	VPBROADCASTD     36(R10)(CX*1), Z14
+	VPBROADCASTD     36(BX), Z10
+	VPBROADCASTD     36(BX), Z15
+	VPBROADCASTD     36(BX)(CX*1), Z11
+	VPBROADCASTD     36(BX)(CX*1), Z16
+	VPBROADCASTD     36(BX)(CX*2), Z12
+	VPBROADCASTD     36(BX)(CX*2), Z17
+	VPBROADCASTD     36(SI), Z13
+	VPBROADCASTD     36(SI), Z18
+	VPBROADCASTD     36(SI)(CX*1), Z14
+	VPBROADCASTD     36(SI)(CX*1), Z19
+	VMOVDQU32        (AX), Z29
 	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z14
+	VPBROADCASTD     (BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     (BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     (BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     (SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     (SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        64(AX), Z29
 	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z14
+	VPBROADCASTD     4(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     4(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     4(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     4(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     4(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        128(AX), Z29
 	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z14
+	VPBROADCASTD     8(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     8(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     8(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     8(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     8(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        192(AX), Z29
 	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z14
+	VPBROADCASTD     12(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     12(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     12(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     12(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     12(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        256(AX), Z29
 	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z14
+	VPBROADCASTD     16(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     16(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     16(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     16(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     16(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        320(AX), Z29
 	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z14
+	VPBROADCASTD     20(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     20(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     20(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     20(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     20(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        384(AX), Z29
 	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z14
+	VPBROADCASTD     24(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     24(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     24(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     24(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     24(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VMOVDQU32        448(AX), Z29
 	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z14
-	VCVTPH2PS        (R15)(DI*1), Z31
+	VPBROADCASTD     28(BX), Z31
+	VPDPBUSD         Z31, Z29, Z10
+	VPDPBUSD         Z31, Z30, Z15
+	VPBROADCASTD     28(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z11
+	VPDPBUSD         Z31, Z30, Z16
+	VPBROADCASTD     28(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z17
+	VPBROADCASTD     28(SI), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     28(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z19
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z10, Z10
 	VMULPS           Z31, Z10, Z10
-	VFMADD231PS.BCST 32(BX)(CX*1), Z10, Z5
+	VFMADD231PS.BCST 32(BX), Z10, Z0
 	VCVTDQ2PS        Z11, Z11
 	VMULPS           Z31, Z11, Z11
-	VFMADD231PS.BCST 32(SI)(CX*1), Z11, Z6
+	VFMADD231PS.BCST 32(BX)(CX*1), Z11, Z1
 	VCVTDQ2PS        Z12, Z12
 	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(R8)(CX*1), Z12, Z7
+	VFMADD231PS.BCST 32(BX)(CX*2), Z12, Z2
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(R9)(CX*1), Z13, Z8
+	VFMADD231PS.BCST 32(SI), Z13, Z3
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R10)(CX*1), Z14, Z9
+	VFMADD231PS.BCST 32(SI)(CX*1), Z14, Z4
+	VCVTPH2PS        (R15)(R11*1), Z31
+	VCVTDQ2PS        Z15, Z15
+	VMULPS           Z31, Z15, Z15
+	VFMADD231PS.BCST 32(BX), Z15, Z5
+	VCVTDQ2PS        Z16, Z16
+	VMULPS           Z31, Z16, Z16
+	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z6
+	VCVTDQ2PS        Z17, Z17
+	VMULPS           Z31, Z17, Z17
+	VFMADD231PS.BCST 32(BX)(CX*2), Z17, Z7
+	VCVTDQ2PS        Z18, Z18
+	VMULPS           Z31, Z18, Z18
+	VFMADD231PS.BCST 32(SI), Z18, Z8
+	VCVTDQ2PS        Z19, Z19
+	VMULPS           Z31, Z19, Z19
+	VFMADD231PS.BCST 32(SI)(CX*1), Z19, Z9
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -5770,18 +6999,12 @@ test:
 TEXT ·dotQ8VNNIP1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -5796,92 +7019,93 @@ TEXT ·dotQ8VNNIP1T5(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z4
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z5
-	VPBROADCASTD     36(SI)(CX*1), Z6
-	VPBROADCASTD     36(R8)(CX*1), Z7
-	VPBROADCASTD     36(R9)(CX*1), Z8
-	VPBROADCASTD     36(R10)(CX*1), Z9
+	VPBROADCASTD     36(BX), Z5
+	VPBROADCASTD     36(BX)(CX*1), Z6
+	VPBROADCASTD     36(BX)(CX*2), Z7
+	VPBROADCASTD     36(SI), Z8
+	VPBROADCASTD     36(SI)(CX*1), Z9
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    (BX), Z30, Z5
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    (SI), Z30, Z8
+	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z9
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    4(BX), Z30, Z5
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    4(SI), Z30, Z8
+	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z9
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    8(BX), Z30, Z5
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    8(SI), Z30, Z8
+	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z9
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    12(BX), Z30, Z5
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    12(SI), Z30, Z8
+	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z9
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    16(BX), Z30, Z5
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    16(SI), Z30, Z8
+	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z9
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    20(BX), Z30, Z5
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    20(SI), Z30, Z8
+	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z9
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    24(BX), Z30, Z5
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    24(SI), Z30, Z8
+	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z9
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z5
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z9
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z5
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z6
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z7
+	VPDPBUSD.BCST    28(SI), Z30, Z8
+	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z9
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z5, Z5
 	VMULPS           Z31, Z5, Z5
-	VFMADD231PS.BCST 32(BX)(CX*1), Z5, Z0
+	VFMADD231PS.BCST 32(BX), Z5, Z0
 	VCVTDQ2PS        Z6, Z6
 	VMULPS           Z31, Z6, Z6
-	VFMADD231PS.BCST 32(SI)(CX*1), Z6, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z6, Z1
 	VCVTDQ2PS        Z7, Z7
 	VMULPS           Z31, Z7, Z7
-	VFMADD231PS.BCST 32(R8)(CX*1), Z7, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z7, Z2
 	VCVTDQ2PS        Z8, Z8
 	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(R9)(CX*1), Z8, Z3
+	VFMADD231PS.BCST 32(SI), Z8, Z3
 	VCVTDQ2PS        Z9, Z9
 	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(R10)(CX*1), Z9, Z4
+	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z4
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -5902,13 +7126,6 @@ TEXT ·dotQ8VNNIP2T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z1, Z1, Z1
@@ -5921,7 +7138,7 @@ TEXT ·dotQ8VNNIP2T6(SB), NOSPLIT, $0-8
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z11, Z11, Z11
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -5944,186 +7161,235 @@ TEXT ·dotQ8VNNIP2T6(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z11
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z12
-	VPBROADCASTD     36(SI)(CX*1), Z13
-	VPBROADCASTD     36(R8)(CX*1), Z14
-	VPBROADCASTD     36(R9)(CX*1), Z15
-	VPBROADCASTD     36(R10)(CX*1), Z16
-	VPBROADCASTD     36(R11)(CX*1), Z17
-	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z17
-	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z17
-	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z17
-	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z17
-	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z17
-	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z17
-	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z17
-	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z17
-	VCVTPH2PS        (AX)(DI*1), Z31
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(BX)(CX*1), Z12, Z0
-	VCVTDQ2PS        Z13, Z13
-	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(SI)(CX*1), Z13, Z1
-	VCVTDQ2PS        Z14, Z14
-	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R8)(CX*1), Z14, Z2
-	VCVTDQ2PS        Z15, Z15
-	VMULPS           Z31, Z15, Z15
-	VFMADD231PS.BCST 32(R9)(CX*1), Z15, Z3
-	VCVTDQ2PS        Z16, Z16
-	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(R10)(CX*1), Z16, Z4
-	VCVTDQ2PS        Z17, Z17
-	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(R11)(CX*1), Z17, Z5
-	VPBROADCASTD     36(BX)(CX*1), Z12
-	VPBROADCASTD     36(SI)(CX*1), Z13
-	VPBROADCASTD     36(R8)(CX*1), Z14
-	VPBROADCASTD     36(R9)(CX*1), Z15
-	VPBROADCASTD     36(R10)(CX*1), Z16
-	VPBROADCASTD     36(R11)(CX*1), Z17
+	VPBROADCASTD     36(BX), Z12
+	VPBROADCASTD     36(BX), Z18
+	VPBROADCASTD     36(BX)(CX*1), Z13
+	VPBROADCASTD     36(BX)(CX*1), Z19
+	VPBROADCASTD     36(BX)(CX*2), Z14
+	VPBROADCASTD     36(BX)(CX*2), Z20
+	VPBROADCASTD     36(SI), Z15
+	VPBROADCASTD     36(SI), Z21
+	VPBROADCASTD     36(SI)(CX*1), Z16
+	VPBROADCASTD     36(SI)(CX*1), Z22
+	VPBROADCASTD     36(SI)(CX*2), Z17
+	VPBROADCASTD     36(SI)(CX*2), Z23
+	VMOVDQU32        (AX), Z29
 	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z17
+	VPBROADCASTD     (BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     (BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     (BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     (SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     (SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     (SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        64(AX), Z29
 	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z17
+	VPBROADCASTD     4(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     4(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     4(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     4(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     4(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     4(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        128(AX), Z29
 	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z17
+	VPBROADCASTD     8(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     8(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     8(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     8(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     8(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     8(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        192(AX), Z29
 	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z17
+	VPBROADCASTD     12(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     12(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     12(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     12(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     12(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     12(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        256(AX), Z29
 	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z17
+	VPBROADCASTD     16(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     16(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     16(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     16(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     16(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     16(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        320(AX), Z29
 	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z17
+	VPBROADCASTD     20(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     20(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     20(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     20(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     20(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     20(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        384(AX), Z29
 	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z17
+	VPBROADCASTD     24(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     24(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     24(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     24(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     24(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     24(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VMOVDQU32        448(AX), Z29
 	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z17
-	VCVTPH2PS        (R15)(DI*1), Z31
+	VPBROADCASTD     28(BX), Z31
+	VPDPBUSD         Z31, Z29, Z12
+	VPDPBUSD         Z31, Z30, Z18
+	VPBROADCASTD     28(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z13
+	VPDPBUSD         Z31, Z30, Z19
+	VPBROADCASTD     28(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z20
+	VPBROADCASTD     28(SI), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     28(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     28(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z23
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z12, Z12
 	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(BX)(CX*1), Z12, Z6
+	VFMADD231PS.BCST 32(BX), Z12, Z0
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(SI)(CX*1), Z13, Z7
+	VFMADD231PS.BCST 32(BX)(CX*1), Z13, Z1
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R8)(CX*1), Z14, Z8
+	VFMADD231PS.BCST 32(BX)(CX*2), Z14, Z2
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z31, Z15, Z15
-	VFMADD231PS.BCST 32(R9)(CX*1), Z15, Z9
+	VFMADD231PS.BCST 32(SI), Z15, Z3
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(R10)(CX*1), Z16, Z10
+	VFMADD231PS.BCST 32(SI)(CX*1), Z16, Z4
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(R11)(CX*1), Z17, Z11
+	VFMADD231PS.BCST 32(SI)(CX*2), Z17, Z5
+	VCVTPH2PS        (R15)(R11*1), Z31
+	VCVTDQ2PS        Z18, Z18
+	VMULPS           Z31, Z18, Z18
+	VFMADD231PS.BCST 32(BX), Z18, Z6
+	VCVTDQ2PS        Z19, Z19
+	VMULPS           Z31, Z19, Z19
+	VFMADD231PS.BCST 32(BX)(CX*1), Z19, Z7
+	VCVTDQ2PS        Z20, Z20
+	VMULPS           Z31, Z20, Z20
+	VFMADD231PS.BCST 32(BX)(CX*2), Z20, Z8
+	VCVTDQ2PS        Z21, Z21
+	VMULPS           Z31, Z21, Z21
+	VFMADD231PS.BCST 32(SI), Z21, Z9
+	VCVTDQ2PS        Z22, Z22
+	VMULPS           Z31, Z22, Z22
+	VFMADD231PS.BCST 32(SI)(CX*1), Z22, Z10
+	VCVTDQ2PS        Z23, Z23
+	VMULPS           Z31, Z23, Z23
+	VFMADD231PS.BCST 32(SI)(CX*2), Z23, Z11
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -6151,20 +7417,13 @@ test:
 TEXT ·dotQ8VNNIP1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -6181,104 +7440,105 @@ TEXT ·dotQ8VNNIP1T6(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z5
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z6
-	VPBROADCASTD     36(SI)(CX*1), Z7
-	VPBROADCASTD     36(R8)(CX*1), Z8
-	VPBROADCASTD     36(R9)(CX*1), Z9
-	VPBROADCASTD     36(R10)(CX*1), Z10
-	VPBROADCASTD     36(R11)(CX*1), Z11
+	VPBROADCASTD     36(BX), Z6
+	VPBROADCASTD     36(BX)(CX*1), Z7
+	VPBROADCASTD     36(BX)(CX*2), Z8
+	VPBROADCASTD     36(SI), Z9
+	VPBROADCASTD     36(SI)(CX*1), Z10
+	VPBROADCASTD     36(SI)(CX*2), Z11
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    (BX), Z30, Z6
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    (SI), Z30, Z9
+	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    (SI)(CX*2), Z30, Z11
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    4(BX), Z30, Z6
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    4(SI), Z30, Z9
+	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    4(SI)(CX*2), Z30, Z11
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    8(BX), Z30, Z6
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    8(SI), Z30, Z9
+	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    8(SI)(CX*2), Z30, Z11
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    12(BX), Z30, Z6
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    12(SI), Z30, Z9
+	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    12(SI)(CX*2), Z30, Z11
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    16(BX), Z30, Z6
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    16(SI), Z30, Z9
+	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    16(SI)(CX*2), Z30, Z11
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    20(BX), Z30, Z6
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    20(SI), Z30, Z9
+	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    20(SI)(CX*2), Z30, Z11
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    24(BX), Z30, Z6
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    24(SI), Z30, Z9
+	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    24(SI)(CX*2), Z30, Z11
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z6
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z11
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z6
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z7
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z8
+	VPDPBUSD.BCST    28(SI), Z30, Z9
+	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z10
+	VPDPBUSD.BCST    28(SI)(CX*2), Z30, Z11
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z6, Z6
 	VMULPS           Z31, Z6, Z6
-	VFMADD231PS.BCST 32(BX)(CX*1), Z6, Z0
+	VFMADD231PS.BCST 32(BX), Z6, Z0
 	VCVTDQ2PS        Z7, Z7
 	VMULPS           Z31, Z7, Z7
-	VFMADD231PS.BCST 32(SI)(CX*1), Z7, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z7, Z1
 	VCVTDQ2PS        Z8, Z8
 	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(R8)(CX*1), Z8, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z8, Z2
 	VCVTDQ2PS        Z9, Z9
 	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(R9)(CX*1), Z9, Z3
+	VFMADD231PS.BCST 32(SI), Z9, Z3
 	VCVTDQ2PS        Z10, Z10
 	VMULPS           Z31, Z10, Z10
-	VFMADD231PS.BCST 32(R10)(CX*1), Z10, Z4
+	VFMADD231PS.BCST 32(SI)(CX*1), Z10, Z4
 	VCVTDQ2PS        Z11, Z11
 	VMULPS           Z31, Z11, Z11
-	VFMADD231PS.BCST 32(R11)(CX*1), Z11, Z5
+	VFMADD231PS.BCST 32(SI)(CX*2), Z11, Z5
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -6301,14 +7561,6 @@ TEXT ·dotQ8VNNIP2T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z1, Z1, Z1
@@ -6323,7 +7575,7 @@ TEXT ·dotQ8VNNIP2T7(SB), NOSPLIT, $0-8
 	VPXORD  Z12, Z12, Z12
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z13, Z13, Z13
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -6349,210 +7601,270 @@ TEXT ·dotQ8VNNIP2T7(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z13
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z14
-	VPBROADCASTD     36(SI)(CX*1), Z15
-	VPBROADCASTD     36(R8)(CX*1), Z16
-	VPBROADCASTD     36(R9)(CX*1), Z17
-	VPBROADCASTD     36(R10)(CX*1), Z18
-	VPBROADCASTD     36(R11)(CX*1), Z19
-	VPBROADCASTD     36(R12)(CX*1), Z20
-	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    (R12)(CX*1), Z30, Z20
-	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    4(R12)(CX*1), Z30, Z20
-	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    8(R12)(CX*1), Z30, Z20
-	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    12(R12)(CX*1), Z30, Z20
-	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    16(R12)(CX*1), Z30, Z20
-	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    20(R12)(CX*1), Z30, Z20
-	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    24(R12)(CX*1), Z30, Z20
-	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    28(R12)(CX*1), Z30, Z20
-	VCVTPH2PS        (AX)(DI*1), Z31
-	VCVTDQ2PS        Z14, Z14
-	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(BX)(CX*1), Z14, Z0
-	VCVTDQ2PS        Z15, Z15
-	VMULPS           Z31, Z15, Z15
-	VFMADD231PS.BCST 32(SI)(CX*1), Z15, Z1
-	VCVTDQ2PS        Z16, Z16
-	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(R8)(CX*1), Z16, Z2
-	VCVTDQ2PS        Z17, Z17
-	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(R9)(CX*1), Z17, Z3
-	VCVTDQ2PS        Z18, Z18
-	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R10)(CX*1), Z18, Z4
-	VCVTDQ2PS        Z19, Z19
-	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R11)(CX*1), Z19, Z5
-	VCVTDQ2PS        Z20, Z20
-	VMULPS           Z31, Z20, Z20
-	VFMADD231PS.BCST 32(R12)(CX*1), Z20, Z6
-	VPBROADCASTD     36(BX)(CX*1), Z14
-	VPBROADCASTD     36(SI)(CX*1), Z15
-	VPBROADCASTD     36(R8)(CX*1), Z16
-	VPBROADCASTD     36(R9)(CX*1), Z17
-	VPBROADCASTD     36(R10)(CX*1), Z18
-	VPBROADCASTD     36(R11)(CX*1), Z19
-	VPBROADCASTD     36(R12)(CX*1), Z20
+	VPBROADCASTD     36(BX), Z14
+	VPBROADCASTD     36(BX), Z21
+	VPBROADCASTD     36(BX)(CX*1), Z15
+	VPBROADCASTD     36(BX)(CX*1), Z22
+	VPBROADCASTD     36(BX)(CX*2), Z16
+	VPBROADCASTD     36(BX)(CX*2), Z23
+	VPBROADCASTD     36(SI), Z17
+	VPBROADCASTD     36(SI), Z24
+	VPBROADCASTD     36(SI)(CX*1), Z18
+	VPBROADCASTD     36(SI)(CX*1), Z25
+	VPBROADCASTD     36(SI)(CX*2), Z19
+	VPBROADCASTD     36(SI)(CX*2), Z26
+	VPBROADCASTD     36(R8), Z20
+	VPBROADCASTD     36(R8), Z27
+	VMOVDQU32        (AX), Z29
 	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    (R12)(CX*1), Z30, Z20
+	VPBROADCASTD     (BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     (BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     (BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     (SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     (SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     (SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     (R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        64(AX), Z29
 	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    4(R12)(CX*1), Z30, Z20
+	VPBROADCASTD     4(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     4(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     4(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     4(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     4(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     4(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     4(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        128(AX), Z29
 	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    8(R12)(CX*1), Z30, Z20
+	VPBROADCASTD     8(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     8(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     8(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     8(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     8(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     8(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     8(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        192(AX), Z29
 	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    12(R12)(CX*1), Z30, Z20
+	VPBROADCASTD     12(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     12(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     12(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     12(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     12(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     12(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     12(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        256(AX), Z29
 	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    16(R12)(CX*1), Z30, Z20
+	VPBROADCASTD     16(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     16(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     16(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     16(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     16(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     16(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     16(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        320(AX), Z29
 	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    20(R12)(CX*1), Z30, Z20
+	VPBROADCASTD     20(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     20(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     20(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     20(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     20(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     20(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     20(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        384(AX), Z29
 	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    24(R12)(CX*1), Z30, Z20
+	VPBROADCASTD     24(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     24(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     24(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     24(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     24(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     24(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     24(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VMOVDQU32        448(AX), Z29
 	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z15
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    28(R12)(CX*1), Z30, Z20
-	VCVTPH2PS        (R15)(DI*1), Z31
+	VPBROADCASTD     28(BX), Z31
+	VPDPBUSD         Z31, Z29, Z14
+	VPDPBUSD         Z31, Z30, Z21
+	VPBROADCASTD     28(BX)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z15
+	VPDPBUSD         Z31, Z30, Z22
+	VPBROADCASTD     28(BX)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z16
+	VPDPBUSD         Z31, Z30, Z23
+	VPBROADCASTD     28(SI), Z31
+	VPDPBUSD         Z31, Z29, Z17
+	VPDPBUSD         Z31, Z30, Z24
+	VPBROADCASTD     28(SI)(CX*1), Z31
+	VPDPBUSD         Z31, Z29, Z18
+	VPDPBUSD         Z31, Z30, Z25
+	VPBROADCASTD     28(SI)(CX*2), Z31
+	VPDPBUSD         Z31, Z29, Z19
+	VPDPBUSD         Z31, Z30, Z26
+	VPBROADCASTD     28(R8), Z31
+	VPDPBUSD         Z31, Z29, Z20
+	VPDPBUSD         Z31, Z30, Z27
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(BX)(CX*1), Z14, Z7
+	VFMADD231PS.BCST 32(BX), Z14, Z0
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z31, Z15, Z15
-	VFMADD231PS.BCST 32(SI)(CX*1), Z15, Z8
+	VFMADD231PS.BCST 32(BX)(CX*1), Z15, Z1
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(R8)(CX*1), Z16, Z9
+	VFMADD231PS.BCST 32(BX)(CX*2), Z16, Z2
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(R9)(CX*1), Z17, Z10
+	VFMADD231PS.BCST 32(SI), Z17, Z3
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R10)(CX*1), Z18, Z11
+	VFMADD231PS.BCST 32(SI)(CX*1), Z18, Z4
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R11)(CX*1), Z19, Z12
+	VFMADD231PS.BCST 32(SI)(CX*2), Z19, Z5
 	VCVTDQ2PS        Z20, Z20
 	VMULPS           Z31, Z20, Z20
-	VFMADD231PS.BCST 32(R12)(CX*1), Z20, Z13
+	VFMADD231PS.BCST 32(R8), Z20, Z6
+	VCVTPH2PS        (R15)(R11*1), Z31
+	VCVTDQ2PS        Z21, Z21
+	VMULPS           Z31, Z21, Z21
+	VFMADD231PS.BCST 32(BX), Z21, Z7
+	VCVTDQ2PS        Z22, Z22
+	VMULPS           Z31, Z22, Z22
+	VFMADD231PS.BCST 32(BX)(CX*1), Z22, Z8
+	VCVTDQ2PS        Z23, Z23
+	VMULPS           Z31, Z23, Z23
+	VFMADD231PS.BCST 32(BX)(CX*2), Z23, Z9
+	VCVTDQ2PS        Z24, Z24
+	VMULPS           Z31, Z24, Z24
+	VFMADD231PS.BCST 32(SI), Z24, Z10
+	VCVTDQ2PS        Z25, Z25
+	VMULPS           Z31, Z25, Z25
+	VFMADD231PS.BCST 32(SI)(CX*1), Z25, Z11
+	VCVTDQ2PS        Z26, Z26
+	VMULPS           Z31, Z26, Z26
+	VFMADD231PS.BCST 32(SI)(CX*2), Z26, Z12
+	VCVTDQ2PS        Z27, Z27
+	VMULPS           Z31, Z27, Z27
+	VFMADD231PS.BCST 32(R8), Z27, Z13
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000028, R8
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -6583,14 +7895,6 @@ test:
 TEXT ·dotQ8VNNIP1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6598,7 +7902,7 @@ TEXT ·dotQ8VNNIP1T7(SB), NOSPLIT, $0-8
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -6617,116 +7921,120 @@ TEXT ·dotQ8VNNIP1T7(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z6
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z7
-	VPBROADCASTD     36(SI)(CX*1), Z8
-	VPBROADCASTD     36(R8)(CX*1), Z9
-	VPBROADCASTD     36(R9)(CX*1), Z10
-	VPBROADCASTD     36(R10)(CX*1), Z11
-	VPBROADCASTD     36(R11)(CX*1), Z12
-	VPBROADCASTD     36(R12)(CX*1), Z13
+	VPBROADCASTD     36(BX), Z7
+	VPBROADCASTD     36(BX)(CX*1), Z8
+	VPBROADCASTD     36(BX)(CX*2), Z9
+	VPBROADCASTD     36(SI), Z10
+	VPBROADCASTD     36(SI)(CX*1), Z11
+	VPBROADCASTD     36(SI)(CX*2), Z12
+	VPBROADCASTD     36(R8), Z13
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    (BX), Z30, Z7
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    (SI), Z30, Z10
+	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    (SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    (R8), Z30, Z13
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    4(BX), Z30, Z7
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    4(SI), Z30, Z10
+	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    4(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    4(R8), Z30, Z13
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    8(BX), Z30, Z7
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    8(SI), Z30, Z10
+	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    8(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    8(R8), Z30, Z13
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    12(BX), Z30, Z7
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    12(SI), Z30, Z10
+	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    12(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    12(R8), Z30, Z13
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    16(BX), Z30, Z7
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    16(SI), Z30, Z10
+	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    16(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    16(R8), Z30, Z13
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    20(BX), Z30, Z7
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    20(SI), Z30, Z10
+	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    20(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    20(R8), Z30, Z13
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(R12)(CX*1), Z30, Z13
+	VPDPBUSD.BCST    24(BX), Z30, Z7
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    24(SI), Z30, Z10
+	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    24(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    24(R8), Z30, Z13
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z7
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(R12)(CX*1), Z30, Z13
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z7
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z8
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z9
+	VPDPBUSD.BCST    28(SI), Z30, Z10
+	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z11
+	VPDPBUSD.BCST    28(SI)(CX*2), Z30, Z12
+	VPDPBUSD.BCST    28(R8), Z30, Z13
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z7, Z7
 	VMULPS           Z31, Z7, Z7
-	VFMADD231PS.BCST 32(BX)(CX*1), Z7, Z0
+	VFMADD231PS.BCST 32(BX), Z7, Z0
 	VCVTDQ2PS        Z8, Z8
 	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(SI)(CX*1), Z8, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z8, Z1
 	VCVTDQ2PS        Z9, Z9
 	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(R8)(CX*1), Z9, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z9, Z2
 	VCVTDQ2PS        Z10, Z10
 	VMULPS           Z31, Z10, Z10
-	VFMADD231PS.BCST 32(R9)(CX*1), Z10, Z3
+	VFMADD231PS.BCST 32(SI), Z10, Z3
 	VCVTDQ2PS        Z11, Z11
 	VMULPS           Z31, Z11, Z11
-	VFMADD231PS.BCST 32(R10)(CX*1), Z11, Z4
+	VFMADD231PS.BCST 32(SI)(CX*1), Z11, Z4
 	VCVTDQ2PS        Z12, Z12
 	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(R11)(CX*1), Z12, Z5
+	VFMADD231PS.BCST 32(SI)(CX*2), Z12, Z5
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(R12)(CX*1), Z13, Z6
+	VFMADD231PS.BCST 32(R8), Z13, Z6
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000028, R8
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -6751,15 +8059,6 @@ TEXT ·dotQ8VNNIP2T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
 	MOVQ    8(DI), R15
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
-	LEAQ    (R12)(CX*1), R13
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z1, Z1, Z1
@@ -6776,7 +8075,7 @@ TEXT ·dotQ8VNNIP2T8(SB), NOSPLIT, $0-8
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z15, Z15, Z15
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -6805,234 +8104,238 @@ TEXT ·dotQ8VNNIP2T8(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z15
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z16
-	VPBROADCASTD     36(SI)(CX*1), Z17
-	VPBROADCASTD     36(R8)(CX*1), Z18
-	VPBROADCASTD     36(R9)(CX*1), Z19
-	VPBROADCASTD     36(R10)(CX*1), Z20
-	VPBROADCASTD     36(R11)(CX*1), Z21
-	VPBROADCASTD     36(R12)(CX*1), Z22
-	VPBROADCASTD     36(R13)(CX*1), Z23
+	VPBROADCASTD     36(BX), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z18
+	VPBROADCASTD     36(SI), Z19
+	VPBROADCASTD     36(SI)(CX*1), Z20
+	VPBROADCASTD     36(SI)(CX*2), Z21
+	VPBROADCASTD     36(R8), Z22
+	VPBROADCASTD     36(R8)(CX*1), Z23
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    (R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    (R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    (BX), Z30, Z16
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    (SI), Z30, Z19
+	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    (SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    (R8), Z30, Z22
+	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z23
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    4(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    4(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    4(BX), Z30, Z16
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    4(SI), Z30, Z19
+	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    4(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    4(R8), Z30, Z22
+	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z23
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    8(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    8(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    8(BX), Z30, Z16
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    8(SI), Z30, Z19
+	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    8(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    8(R8), Z30, Z22
+	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z23
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    12(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    12(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    12(BX), Z30, Z16
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    12(SI), Z30, Z19
+	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    12(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    12(R8), Z30, Z22
+	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z23
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    16(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    16(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    16(BX), Z30, Z16
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    16(SI), Z30, Z19
+	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    16(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    16(R8), Z30, Z22
+	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z23
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    20(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    20(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    20(BX), Z30, Z16
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    20(SI), Z30, Z19
+	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    20(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    20(R8), Z30, Z22
+	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z23
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    24(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    24(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    24(BX), Z30, Z16
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    24(SI), Z30, Z19
+	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    24(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    24(R8), Z30, Z22
+	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z23
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    28(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    28(R13)(CX*1), Z30, Z23
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z16
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    28(SI), Z30, Z19
+	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    28(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    28(R8), Z30, Z22
+	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z23
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z0
+	VFMADD231PS.BCST 32(BX), Z16, Z0
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(SI)(CX*1), Z17, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z17, Z1
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R8)(CX*1), Z18, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z18, Z2
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R9)(CX*1), Z19, Z3
+	VFMADD231PS.BCST 32(SI), Z19, Z3
 	VCVTDQ2PS        Z20, Z20
 	VMULPS           Z31, Z20, Z20
-	VFMADD231PS.BCST 32(R10)(CX*1), Z20, Z4
+	VFMADD231PS.BCST 32(SI)(CX*1), Z20, Z4
 	VCVTDQ2PS        Z21, Z21
 	VMULPS           Z31, Z21, Z21
-	VFMADD231PS.BCST 32(R11)(CX*1), Z21, Z5
+	VFMADD231PS.BCST 32(SI)(CX*2), Z21, Z5
 	VCVTDQ2PS        Z22, Z22
 	VMULPS           Z31, Z22, Z22
-	VFMADD231PS.BCST 32(R12)(CX*1), Z22, Z6
+	VFMADD231PS.BCST 32(R8), Z22, Z6
 	VCVTDQ2PS        Z23, Z23
 	VMULPS           Z31, Z23, Z23
-	VFMADD231PS.BCST 32(R13)(CX*1), Z23, Z7
-	VPBROADCASTD     36(BX)(CX*1), Z16
-	VPBROADCASTD     36(SI)(CX*1), Z17
-	VPBROADCASTD     36(R8)(CX*1), Z18
-	VPBROADCASTD     36(R9)(CX*1), Z19
-	VPBROADCASTD     36(R10)(CX*1), Z20
-	VPBROADCASTD     36(R11)(CX*1), Z21
-	VPBROADCASTD     36(R12)(CX*1), Z22
-	VPBROADCASTD     36(R13)(CX*1), Z23
+	VFMADD231PS.BCST 32(R8)(CX*1), Z23, Z7
+	VPBROADCASTD     36(BX), Z16
+	VPBROADCASTD     36(BX)(CX*1), Z17
+	VPBROADCASTD     36(BX)(CX*2), Z18
+	VPBROADCASTD     36(SI), Z19
+	VPBROADCASTD     36(SI)(CX*1), Z20
+	VPBROADCASTD     36(SI)(CX*2), Z21
+	VPBROADCASTD     36(R8), Z22
+	VPBROADCASTD     36(R8)(CX*1), Z23
 	VMOVDQU32        (R15), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    (R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    (R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    (BX), Z30, Z16
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    (SI), Z30, Z19
+	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    (SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    (R8), Z30, Z22
+	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z23
 	VMOVDQU32        64(R15), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    4(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    4(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    4(BX), Z30, Z16
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    4(SI), Z30, Z19
+	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    4(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    4(R8), Z30, Z22
+	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z23
 	VMOVDQU32        128(R15), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    8(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    8(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    8(BX), Z30, Z16
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    8(SI), Z30, Z19
+	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    8(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    8(R8), Z30, Z22
+	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z23
 	VMOVDQU32        192(R15), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    12(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    12(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    12(BX), Z30, Z16
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    12(SI), Z30, Z19
+	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    12(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    12(R8), Z30, Z22
+	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z23
 	VMOVDQU32        256(R15), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    16(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    16(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    16(BX), Z30, Z16
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    16(SI), Z30, Z19
+	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    16(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    16(R8), Z30, Z22
+	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z23
 	VMOVDQU32        320(R15), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    20(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    20(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    20(BX), Z30, Z16
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    20(SI), Z30, Z19
+	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    20(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    20(R8), Z30, Z22
+	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z23
 	VMOVDQU32        384(R15), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    24(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    24(R13)(CX*1), Z30, Z23
+	VPDPBUSD.BCST    24(BX), Z30, Z16
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    24(SI), Z30, Z19
+	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    24(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    24(R8), Z30, Z22
+	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z23
 	VMOVDQU32        448(R15), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z16
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z17
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z18
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z19
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z20
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z21
-	VPDPBUSD.BCST    28(R12)(CX*1), Z30, Z22
-	VPDPBUSD.BCST    28(R13)(CX*1), Z30, Z23
-	VCVTPH2PS        (R15)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z16
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z17
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z18
+	VPDPBUSD.BCST    28(SI), Z30, Z19
+	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z20
+	VPDPBUSD.BCST    28(SI)(CX*2), Z30, Z21
+	VPDPBUSD.BCST    28(R8), Z30, Z22
+	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z23
+	VCVTPH2PS        (R15)(R11*1), Z31
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z31, Z16, Z16
-	VFMADD231PS.BCST 32(BX)(CX*1), Z16, Z8
+	VFMADD231PS.BCST 32(BX), Z16, Z8
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z31, Z17, Z17
-	VFMADD231PS.BCST 32(SI)(CX*1), Z17, Z9
+	VFMADD231PS.BCST 32(BX)(CX*1), Z17, Z9
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z31, Z18, Z18
-	VFMADD231PS.BCST 32(R8)(CX*1), Z18, Z10
+	VFMADD231PS.BCST 32(BX)(CX*2), Z18, Z10
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
-	VFMADD231PS.BCST 32(R9)(CX*1), Z19, Z11
+	VFMADD231PS.BCST 32(SI), Z19, Z11
 	VCVTDQ2PS        Z20, Z20
 	VMULPS           Z31, Z20, Z20
-	VFMADD231PS.BCST 32(R10)(CX*1), Z20, Z12
+	VFMADD231PS.BCST 32(SI)(CX*1), Z20, Z12
 	VCVTDQ2PS        Z21, Z21
 	VMULPS           Z31, Z21, Z21
-	VFMADD231PS.BCST 32(R11)(CX*1), Z21, Z13
+	VFMADD231PS.BCST 32(SI)(CX*2), Z21, Z13
 	VCVTDQ2PS        Z22, Z22
 	VMULPS           Z31, Z22, Z22
-	VFMADD231PS.BCST 32(R12)(CX*1), Z22, Z14
+	VFMADD231PS.BCST 32(R8), Z22, Z14
 	VCVTDQ2PS        Z23, Z23
 	VMULPS           Z31, Z23, Z23
-	VFMADD231PS.BCST 32(R13)(CX*1), Z23, Z15
+	VFMADD231PS.BCST 32(R8)(CX*1), Z23, Z15
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000028, R8
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -7066,15 +8369,6 @@ test:
 TEXT ·dotQ8VNNIP1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
-	LEAQ    (R9)(CX*1), R10
-	LEAQ    (R10)(CX*1), R11
-	LEAQ    (R11)(CX*1), R12
-	LEAQ    (R12)(CX*1), R13
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -7083,7 +8377,7 @@ TEXT ·dotQ8VNNIP1T8(SB), NOSPLIT, $0-8
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -7104,128 +8398,132 @@ TEXT ·dotQ8VNNIP1T8(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z7
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	LEAQ (SI)(CX*1), R8
+	LEAQ (R8)(CX*2), R8
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
-	VPBROADCASTD     36(BX)(CX*1), Z8
-	VPBROADCASTD     36(SI)(CX*1), Z9
-	VPBROADCASTD     36(R8)(CX*1), Z10
-	VPBROADCASTD     36(R9)(CX*1), Z11
-	VPBROADCASTD     36(R10)(CX*1), Z12
-	VPBROADCASTD     36(R11)(CX*1), Z13
-	VPBROADCASTD     36(R12)(CX*1), Z14
-	VPBROADCASTD     36(R13)(CX*1), Z15
+	VPBROADCASTD     36(BX), Z8
+	VPBROADCASTD     36(BX)(CX*1), Z9
+	VPBROADCASTD     36(BX)(CX*2), Z10
+	VPBROADCASTD     36(SI), Z11
+	VPBROADCASTD     36(SI)(CX*1), Z12
+	VPBROADCASTD     36(SI)(CX*2), Z13
+	VPBROADCASTD     36(R8), Z14
+	VPBROADCASTD     36(R8)(CX*1), Z15
 	VMOVDQU32        (AX), Z30
-	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    (R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    (R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    (R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    (R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    (R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    (BX), Z30, Z8
+	VPDPBUSD.BCST    (BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    (BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    (SI), Z30, Z11
+	VPDPBUSD.BCST    (SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    (SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    (R8), Z30, Z14
+	VPDPBUSD.BCST    (R8)(CX*1), Z30, Z15
 	VMOVDQU32        64(AX), Z30
-	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    4(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    4(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    4(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    4(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    4(R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    4(BX), Z30, Z8
+	VPDPBUSD.BCST    4(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    4(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    4(SI), Z30, Z11
+	VPDPBUSD.BCST    4(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    4(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    4(R8), Z30, Z14
+	VPDPBUSD.BCST    4(R8)(CX*1), Z30, Z15
 	VMOVDQU32        128(AX), Z30
-	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    8(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    8(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    8(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    8(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    8(R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    8(BX), Z30, Z8
+	VPDPBUSD.BCST    8(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    8(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    8(SI), Z30, Z11
+	VPDPBUSD.BCST    8(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    8(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    8(R8), Z30, Z14
+	VPDPBUSD.BCST    8(R8)(CX*1), Z30, Z15
 	VMOVDQU32        192(AX), Z30
-	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    12(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    12(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    12(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    12(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    12(R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    12(BX), Z30, Z8
+	VPDPBUSD.BCST    12(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    12(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    12(SI), Z30, Z11
+	VPDPBUSD.BCST    12(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    12(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    12(R8), Z30, Z14
+	VPDPBUSD.BCST    12(R8)(CX*1), Z30, Z15
 	VMOVDQU32        256(AX), Z30
-	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    16(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    16(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    16(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    16(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    16(R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    16(BX), Z30, Z8
+	VPDPBUSD.BCST    16(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    16(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    16(SI), Z30, Z11
+	VPDPBUSD.BCST    16(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    16(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    16(R8), Z30, Z14
+	VPDPBUSD.BCST    16(R8)(CX*1), Z30, Z15
 	VMOVDQU32        320(AX), Z30
-	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    20(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    20(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    20(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    20(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    20(R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    20(BX), Z30, Z8
+	VPDPBUSD.BCST    20(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    20(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    20(SI), Z30, Z11
+	VPDPBUSD.BCST    20(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    20(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    20(R8), Z30, Z14
+	VPDPBUSD.BCST    20(R8)(CX*1), Z30, Z15
 	VMOVDQU32        384(AX), Z30
-	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    24(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    24(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    24(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    24(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    24(R13)(CX*1), Z30, Z15
+	VPDPBUSD.BCST    24(BX), Z30, Z8
+	VPDPBUSD.BCST    24(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    24(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    24(SI), Z30, Z11
+	VPDPBUSD.BCST    24(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    24(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    24(R8), Z30, Z14
+	VPDPBUSD.BCST    24(R8)(CX*1), Z30, Z15
 	VMOVDQU32        448(AX), Z30
-	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z8
-	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z9
-	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z10
-	VPDPBUSD.BCST    28(R9)(CX*1), Z30, Z11
-	VPDPBUSD.BCST    28(R10)(CX*1), Z30, Z12
-	VPDPBUSD.BCST    28(R11)(CX*1), Z30, Z13
-	VPDPBUSD.BCST    28(R12)(CX*1), Z30, Z14
-	VPDPBUSD.BCST    28(R13)(CX*1), Z30, Z15
-	VCVTPH2PS        (AX)(DI*1), Z31
+	VPDPBUSD.BCST    28(BX), Z30, Z8
+	VPDPBUSD.BCST    28(BX)(CX*1), Z30, Z9
+	VPDPBUSD.BCST    28(BX)(CX*2), Z30, Z10
+	VPDPBUSD.BCST    28(SI), Z30, Z11
+	VPDPBUSD.BCST    28(SI)(CX*1), Z30, Z12
+	VPDPBUSD.BCST    28(SI)(CX*2), Z30, Z13
+	VPDPBUSD.BCST    28(R8), Z30, Z14
+	VPDPBUSD.BCST    28(R8)(CX*1), Z30, Z15
+	VCVTPH2PS        (AX)(R11*1), Z31
 	VCVTDQ2PS        Z8, Z8
 	VMULPS           Z31, Z8, Z8
-	VFMADD231PS.BCST 32(BX)(CX*1), Z8, Z0
+	VFMADD231PS.BCST 32(BX), Z8, Z0
 	VCVTDQ2PS        Z9, Z9
 	VMULPS           Z31, Z9, Z9
-	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z1
+	VFMADD231PS.BCST 32(BX)(CX*1), Z9, Z1
 	VCVTDQ2PS        Z10, Z10
 	VMULPS           Z31, Z10, Z10
-	VFMADD231PS.BCST 32(R8)(CX*1), Z10, Z2
+	VFMADD231PS.BCST 32(BX)(CX*2), Z10, Z2
 	VCVTDQ2PS        Z11, Z11
 	VMULPS           Z31, Z11, Z11
-	VFMADD231PS.BCST 32(R9)(CX*1), Z11, Z3
+	VFMADD231PS.BCST 32(SI), Z11, Z3
 	VCVTDQ2PS        Z12, Z12
 	VMULPS           Z31, Z12, Z12
-	VFMADD231PS.BCST 32(R10)(CX*1), Z12, Z4
+	VFMADD231PS.BCST 32(SI)(CX*1), Z12, Z4
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z31, Z13, Z13
-	VFMADD231PS.BCST 32(R11)(CX*1), Z13, Z5
+	VFMADD231PS.BCST 32(SI)(CX*2), Z13, Z5
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z31, Z14, Z14
-	VFMADD231PS.BCST 32(R12)(CX*1), Z14, Z6
+	VFMADD231PS.BCST 32(R8), Z14, Z6
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z31, Z15, Z15
-	VFMADD231PS.BCST 32(R13)(CX*1), Z15, Z7
+	VFMADD231PS.BCST 32(R8)(CX*1), Z15, Z7
+	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000028, R8
 	ADDQ             $0x00000200, AX
-	SUBQ             $0x000001e0, DI
-	ADDQ             $0x28, CX
+	SUBQ             $0x000001e0, R11
+	DECQ             DX
+	JNE              loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Z0, (CX)
@@ -7251,11 +8549,9 @@ test:
 TEXT ·dotQ8AVX2P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -7263,20 +8559,19 @@ TEXT ·dotQ8AVX2P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y1
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
 	VPXOR        Y2, Y2, Y2
 	VMOVDQU      (AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7284,7 +8579,7 @@ loop:
 	VMOVDQU      64(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7292,7 +8587,7 @@ loop:
 	VMOVDQU      128(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7300,7 +8595,7 @@ loop:
 	VMOVDQU      192(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7308,7 +8603,7 @@ loop:
 	VMOVDQU      256(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7316,7 +8611,7 @@ loop:
 	VMOVDQU      320(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7324,7 +8619,7 @@ loop:
 	VMOVDQU      384(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7332,21 +8627,21 @@ loop:
 	VMOVDQU      448(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y2, Y2
-	VCVTPH2PS    (AX)(DI*1), Y13
+	VCVTPH2PS    (AX)(R11*1), Y13
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y13, Y2, Y2
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y2, Y0
 	VPXOR        Y2, Y2, Y2
 	VMOVDQU      32(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7354,7 +8649,7 @@ loop:
 	VMOVDQU      96(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7362,7 +8657,7 @@ loop:
 	VMOVDQU      160(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7370,7 +8665,7 @@ loop:
 	VMOVDQU      224(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7378,7 +8673,7 @@ loop:
 	VMOVDQU      288(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7386,7 +8681,7 @@ loop:
 	VMOVDQU      352(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7394,7 +8689,7 @@ loop:
 	VMOVDQU      416(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7402,24 +8697,23 @@ loop:
 	VMOVDQU      480(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y2, Y2
-	VCVTPH2PS    16(AX)(DI*1), Y13
+	VCVTPH2PS    16(AX)(R11*1), Y13
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y13, Y2, Y2
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y2, Y1
+	ADDQ         $0x00000028, BX
 	ADDQ         $0x00000200, AX
-	SUBQ         $0x000001e0, DI
-	ADDQ         $0x28, CX
+	SUBQ         $0x000001e0, R11
+	DECQ         DX
+	JNE          loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Y0, (CX)
@@ -7432,14 +8726,11 @@ test:
 TEXT ·dotQ8AVX2P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -7450,13 +8741,12 @@ TEXT ·dotQ8AVX2P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y3
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
 	VPXOR        Y4, Y4, Y4
@@ -7464,12 +8754,12 @@ loop:
 	VMOVDQU      (AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD (SI)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7477,12 +8767,12 @@ loop:
 	VMOVDQU      64(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 4(SI)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7490,12 +8780,12 @@ loop:
 	VMOVDQU      128(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 8(SI)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7503,12 +8793,12 @@ loop:
 	VMOVDQU      192(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 12(SI)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7516,12 +8806,12 @@ loop:
 	VMOVDQU      256(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 16(SI)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7529,12 +8819,12 @@ loop:
 	VMOVDQU      320(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 20(SI)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7542,12 +8832,12 @@ loop:
 	VMOVDQU      384(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 24(SI)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7555,36 +8845,36 @@ loop:
 	VMOVDQU      448(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 28(SI)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y5, Y5
-	VCVTPH2PS    (AX)(DI*1), Y13
+	VCVTPH2PS    (AX)(R11*1), Y13
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y13, Y4, Y4
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y4, Y0
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y13, Y5, Y5
-	VBROADCASTSS 32(SI)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y5, Y2
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
 	VMOVDQU      32(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD (SI)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7592,12 +8882,12 @@ loop:
 	VMOVDQU      96(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 4(SI)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7605,12 +8895,12 @@ loop:
 	VMOVDQU      160(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 8(SI)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7618,12 +8908,12 @@ loop:
 	VMOVDQU      224(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 12(SI)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7631,12 +8921,12 @@ loop:
 	VMOVDQU      288(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 16(SI)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7644,12 +8934,12 @@ loop:
 	VMOVDQU      352(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 20(SI)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7657,12 +8947,12 @@ loop:
 	VMOVDQU      416(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 24(SI)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7670,33 +8960,32 @@ loop:
 	VMOVDQU      480(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y4, Y4
-	VPBROADCASTD 28(SI)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y5, Y5
-	VCVTPH2PS    16(AX)(DI*1), Y13
+	VCVTPH2PS    16(AX)(R11*1), Y13
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y13, Y4, Y4
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y4, Y1
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y13, Y5, Y5
-	VBROADCASTSS 32(SI)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y5, Y3
+	ADDQ         $0x00000028, BX
 	ADDQ         $0x00000200, AX
-	SUBQ         $0x000001e0, DI
-	ADDQ         $0x28, CX
+	SUBQ         $0x000001e0, R11
+	DECQ         DX
+	JNE          loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Y0, (CX)
@@ -7712,17 +9001,13 @@ test:
 TEXT ·dotQ8AVX2P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -7736,13 +9021,12 @@ TEXT ·dotQ8AVX2P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y5
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
 	VPXOR        Y6, Y6, Y6
@@ -7751,17 +9035,17 @@ loop:
 	VMOVDQU      (AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD (SI)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD (R8)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7769,17 +9053,17 @@ loop:
 	VMOVDQU      64(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 4(SI)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 4(R8)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7787,17 +9071,17 @@ loop:
 	VMOVDQU      128(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 8(SI)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 8(R8)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7805,17 +9089,17 @@ loop:
 	VMOVDQU      192(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 12(SI)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 12(R8)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7823,17 +9107,17 @@ loop:
 	VMOVDQU      256(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 16(SI)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 16(R8)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7841,17 +9125,17 @@ loop:
 	VMOVDQU      320(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 20(SI)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 20(R8)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7859,17 +9143,17 @@ loop:
 	VMOVDQU      384(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 24(SI)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 24(R8)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7877,33 +9161,33 @@ loop:
 	VMOVDQU      448(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 28(SI)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 28(R8)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VCVTPH2PS    (AX)(DI*1), Y13
+	VCVTPH2PS    (AX)(R11*1), Y13
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y13, Y6, Y6
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y6, Y0
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y13, Y7, Y7
-	VBROADCASTSS 32(SI)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y7, Y2
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y13, Y8, Y8
-	VBROADCASTSS 32(R8)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*2), Y15
 	VFMADD231PS  Y15, Y8, Y4
 	VPXOR        Y6, Y6, Y6
 	VPXOR        Y7, Y7, Y7
@@ -7911,17 +9195,17 @@ loop:
 	VMOVDQU      32(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD (SI)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD (R8)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7929,17 +9213,17 @@ loop:
 	VMOVDQU      96(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 4(SI)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 4(R8)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7947,17 +9231,17 @@ loop:
 	VMOVDQU      160(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 8(SI)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 8(R8)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7965,17 +9249,17 @@ loop:
 	VMOVDQU      224(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 12(SI)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 12(R8)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -7983,17 +9267,17 @@ loop:
 	VMOVDQU      288(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 16(SI)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 16(R8)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8001,17 +9285,17 @@ loop:
 	VMOVDQU      352(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 20(SI)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 20(R8)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8019,17 +9303,17 @@ loop:
 	VMOVDQU      416(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 24(SI)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 24(R8)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8037,42 +9321,41 @@ loop:
 	VMOVDQU      480(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD 28(SI)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y7, Y7
-	VPBROADCASTD 28(R8)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VCVTPH2PS    16(AX)(DI*1), Y13
+	VCVTPH2PS    16(AX)(R11*1), Y13
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y13, Y6, Y6
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y6, Y1
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y13, Y7, Y7
-	VBROADCASTSS 32(SI)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y7, Y3
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y13, Y8, Y8
-	VBROADCASTSS 32(R8)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*2), Y15
 	VFMADD231PS  Y15, Y8, Y5
+	ADDQ         $0x00000028, BX
 	ADDQ         $0x00000200, AX
-	SUBQ         $0x000001e0, DI
-	ADDQ         $0x28, CX
+	SUBQ         $0x000001e0, R11
+	DECQ         DX
+	JNE          loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Y0, (CX)
@@ -8091,11 +9374,6 @@ test:
 TEXT ·dotQ8AVX2P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
-	MOVQ    40(DI), CX
-	MOVQ    32(DI), BX
-	LEAQ    (BX)(CX*1), SI
-	LEAQ    (SI)(CX*1), R8
-	LEAQ    (R8)(CX*1), R9
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -8104,7 +9382,7 @@ TEXT ·dotQ8AVX2P1T4(SB), NOSPLIT, $0-8
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	CMPQ    80(DI), $0x00
+	CMPQ    88(DI), $0x00
 	JEQ     begin
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
@@ -8121,13 +9399,14 @@ TEXT ·dotQ8AVX2P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y7
 
 begin:
-	XORQ   CX, CX
-	MOVQ   64(DI), DX
-	MOVQ   DX, DI
-	SHLQ   $0x04, DI
-	SHRQ   $0x05, DX
-	IMUL3Q $0x28, DX, DX
-	JMP    test
+	MOVQ 40(DI), CX
+	MOVQ 32(DI), BX
+	LEAQ (BX)(CX*1), SI
+	LEAQ (SI)(CX*2), SI
+	MOVQ 80(DI), R11
+	MOVQ 64(DI), DX
+	SHRQ $0x05, DX
+	JEQ  end
 
 loop:
 	VPXOR        Y8, Y8, Y8
@@ -8137,22 +9416,22 @@ loop:
 	VMOVDQU      (AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD (SI)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD (R8)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD (R9)(CX*1), Y15
+	VPBROADCASTD (SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8160,22 +9439,22 @@ loop:
 	VMOVDQU      64(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 4(SI)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 4(R8)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 4(R9)(CX*1), Y15
+	VPBROADCASTD 4(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8183,22 +9462,22 @@ loop:
 	VMOVDQU      128(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 8(SI)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 8(R8)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 8(R9)(CX*1), Y15
+	VPBROADCASTD 8(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8206,22 +9485,22 @@ loop:
 	VMOVDQU      192(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 12(SI)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 12(R8)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 12(R9)(CX*1), Y15
+	VPBROADCASTD 12(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8229,22 +9508,22 @@ loop:
 	VMOVDQU      256(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 16(SI)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 16(R8)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 16(R9)(CX*1), Y15
+	VPBROADCASTD 16(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8252,22 +9531,22 @@ loop:
 	VMOVDQU      320(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 20(SI)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 20(R8)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 20(R9)(CX*1), Y15
+	VPBROADCASTD 20(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8275,22 +9554,22 @@ loop:
 	VMOVDQU      384(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 24(SI)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 24(R8)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 24(R9)(CX*1), Y15
+	VPBROADCASTD 24(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8298,42 +9577,42 @@ loop:
 	VMOVDQU      448(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 28(SI)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 28(R8)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 28(R9)(CX*1), Y15
+	VPBROADCASTD 28(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y11, Y11
-	VCVTPH2PS    (AX)(DI*1), Y13
+	VCVTPH2PS    (AX)(R11*1), Y13
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y13, Y8, Y8
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y8, Y0
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y13, Y9, Y9
-	VBROADCASTSS 32(SI)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y9, Y2
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y13, Y10, Y10
-	VBROADCASTSS 32(R8)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*2), Y15
 	VFMADD231PS  Y15, Y10, Y4
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y13, Y11, Y11
-	VBROADCASTSS 32(R9)(CX*1), Y15
+	VBROADCASTSS 32(SI), Y15
 	VFMADD231PS  Y15, Y11, Y6
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
@@ -8342,22 +9621,22 @@ loop:
 	VMOVDQU      32(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD (BX)(CX*1), Y15
+	VPBROADCASTD (BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD (SI)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD (R8)(CX*1), Y15
+	VPBROADCASTD (BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD (R9)(CX*1), Y15
+	VPBROADCASTD (SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8365,22 +9644,22 @@ loop:
 	VMOVDQU      96(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 4(BX)(CX*1), Y15
+	VPBROADCASTD 4(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 4(SI)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 4(R8)(CX*1), Y15
+	VPBROADCASTD 4(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 4(R9)(CX*1), Y15
+	VPBROADCASTD 4(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8388,22 +9667,22 @@ loop:
 	VMOVDQU      160(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 8(BX)(CX*1), Y15
+	VPBROADCASTD 8(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 8(SI)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 8(R8)(CX*1), Y15
+	VPBROADCASTD 8(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 8(R9)(CX*1), Y15
+	VPBROADCASTD 8(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8411,22 +9690,22 @@ loop:
 	VMOVDQU      224(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 12(BX)(CX*1), Y15
+	VPBROADCASTD 12(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 12(SI)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 12(R8)(CX*1), Y15
+	VPBROADCASTD 12(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 12(R9)(CX*1), Y15
+	VPBROADCASTD 12(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8434,22 +9713,22 @@ loop:
 	VMOVDQU      288(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 16(BX)(CX*1), Y15
+	VPBROADCASTD 16(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 16(SI)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 16(R8)(CX*1), Y15
+	VPBROADCASTD 16(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 16(R9)(CX*1), Y15
+	VPBROADCASTD 16(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8457,22 +9736,22 @@ loop:
 	VMOVDQU      352(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 20(BX)(CX*1), Y15
+	VPBROADCASTD 20(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 20(SI)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 20(R8)(CX*1), Y15
+	VPBROADCASTD 20(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 20(R9)(CX*1), Y15
+	VPBROADCASTD 20(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8480,22 +9759,22 @@ loop:
 	VMOVDQU      416(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 24(BX)(CX*1), Y15
+	VPBROADCASTD 24(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 24(SI)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 24(R8)(CX*1), Y15
+	VPBROADCASTD 24(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 24(R9)(CX*1), Y15
+	VPBROADCASTD 24(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
@@ -8503,51 +9782,51 @@ loop:
 	VMOVDQU      480(AX), Y13
 	VPXOR        q8Flip<>+0(SB), Y13, Y13
 	VPABSB       Y13, Y14
-	VPBROADCASTD 28(BX)(CX*1), Y15
+	VPBROADCASTD 28(BX), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y8, Y8
-	VPBROADCASTD 28(SI)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*1), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD 28(R8)(CX*1), Y15
+	VPBROADCASTD 28(BX)(CX*2), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y10, Y10
-	VPBROADCASTD 28(R9)(CX*1), Y15
+	VPBROADCASTD 28(SI), Y15
 	VPSIGNB      Y13, Y15, Y15
 	VPMADDUBSW   Y15, Y14, Y15
 	VPMADDWD     q8Ones<>+0(SB), Y15, Y15
 	VPADDD       Y15, Y11, Y11
-	VCVTPH2PS    16(AX)(DI*1), Y13
+	VCVTPH2PS    16(AX)(R11*1), Y13
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y13, Y8, Y8
-	VBROADCASTSS 32(BX)(CX*1), Y15
+	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y8, Y1
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y13, Y9, Y9
-	VBROADCASTSS 32(SI)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y9, Y3
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y13, Y10, Y10
-	VBROADCASTSS 32(R8)(CX*1), Y15
+	VBROADCASTSS 32(BX)(CX*2), Y15
 	VFMADD231PS  Y15, Y10, Y5
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y13, Y11, Y11
-	VBROADCASTSS 32(R9)(CX*1), Y15
+	VBROADCASTSS 32(SI), Y15
 	VFMADD231PS  Y15, Y11, Y7
+	ADDQ         $0x00000028, BX
+	ADDQ         $0x00000028, SI
 	ADDQ         $0x00000200, AX
-	SUBQ         $0x000001e0, DI
-	ADDQ         $0x28, CX
+	SUBQ         $0x000001e0, R11
+	DECQ         DX
+	JNE          loop
 
-test:
-	CMPQ    CX, DX
-	JLT     loop
-	MOVQ    t+0(FP), DI
+end:
 	MOVQ    48(DI), CX
 	MOVQ    56(DI), DX
 	VMOVUPS Y0, (CX)

@@ -229,8 +229,8 @@ func TestNextAbove(t *testing.T) {
 func TestOffsets(t *testing.T) {
 	var tile Tile
 	for i, o := range []uintptr{unsafe.Offsetof(tile.W), unsafe.Offsetof(tile.X), unsafe.Offsetof(tile.XStride), unsafe.Offsetof(tile.C),
-		unsafe.Offsetof(tile.CStride), unsafe.Offsetof(tile.K), unsafe.Offsetof(tile.KStride), unsafe.Offsetof(tile.Add)} {
-		if want := []uintptr{0, 32, 40, 48, 56, 64, 72, 80}[i]; o != want {
+		unsafe.Offsetof(tile.CStride), unsafe.Offsetof(tile.K), unsafe.Offsetof(tile.KStride), unsafe.Offsetof(tile.Scales), unsafe.Offsetof(tile.Add)} {
+		if want := []uintptr{0, 32, 40, 48, 56, 64, 72, 80, 88}[i]; o != want {
 			t.Errorf("field %d lies at %d, the generator thinks %d", i, o, want)
 		}
 	}

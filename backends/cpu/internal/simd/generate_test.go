@@ -62,7 +62,7 @@ func TestEncodings(t *testing.T) {
 		t.Fatal(err)
 	}
 	comment := regexp.MustCompile(`^\s*// (VDPBF16PS .*)$`)
-	raw := regexp.MustCompile(`^\s*(QUAD|LONG|BYTE)\s+\$(0x[0-9a-f]+)`)
+	raw := regexp.MustCompile(`^\s*(QUAD|LONG|WORD|BYTE)\s+\$(0x[0-9a-f]+)`)
 	gp := regexp.MustCompile(`\b(AX|BX|CX|DX|SI|DI|BP)\b`)
 	want := map[string][]byte{}
 	var current string
@@ -76,7 +76,7 @@ func TestEncodings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range map[string]int{"QUAD": 8, "LONG": 4, "BYTE": 1}[m[1]] {
+			for range map[string]int{"QUAD": 8, "LONG": 4, "WORD": 2, "BYTE": 1}[m[1]] {
 				want[current] = append(want[current], byte(v))
 				v >>= 8
 			}

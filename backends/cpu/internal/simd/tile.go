@@ -8,7 +8,7 @@ const PanelRows = 16
 // The largest geometry of any tile.
 const (
 	MaxPanels = 4
-	MaxTokens = 8
+	MaxTokens = 14
 )
 
 // Tile is the operand of one kernel call: C[t][16·p+j] = Σk W[p][k][j] · X[t][k] for a few panels p and tokens t, added to
@@ -21,14 +21,29 @@ type Tile struct {
 	CStride int
 	K       int // values per row: even for Pairs and Dot, a multiple of 32 for Q8
 	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
+	Scales  int // from W to the first of the panel's scales; Q8 alone reads it
 	Add     int
 }
 
-// Tiles are the kernels of one kind by geometry: Run[tokens][panels], nil where there is none. Run[t][1] is there for
-// every t up to Tokens.
+// Tiles are the kernels of one kind by geometry: Run[tokens][panels], nil where there is none. Run[1][1]
+// is always there.
 type Tiles struct {
-	Tokens int // most tokens of one tile; 0: the level lacks this kind
+	Tokens int // tokens of the tile that does most work for its loads; 0: the level lacks this kind
 	Run    [MaxTokens + 1][MaxPanels + 1]func(*Tile)
+}
+
+// take is how many of n tokens the next tile should have.
+func (k *Tiles) take(n int) int {
+	switch {
+	case n <= MaxTokens && k.Run[n][1] != nil:
+		return n
+	case n >= k.Tokens+k.Tokens/2 || n == k.Tokens:
+		return k.Tokens
+	}
+	// In between, two nearly equal tiles beat a full one and a sliver.
+	for n = min((n+1)/2, k.Tokens); k.Run[n][1] == nil; n-- {
+	}
+	return n
 }
 
 // Kernels are the kernels of one level. F32, F16 and BF16 multiply panels of that element, whose k advances by KStride,
@@ -47,8 +62,10 @@ type Matrix struct {
 	PanelStride int            // bytes from panel to panel
 	Rows        int            // weight rows; the last panel may be partial
 	K, KStride  int
+	WBlock      int // bytes of Q8Values values of a panel
 	X           unsafe.Pointer
 	XStride     int
+	XBlock      int            // bytes of Q8Values values of an activation row
 	C           unsafe.Pointer // f32; row t at C + t·CStride, weight row r at 4·(r − 16·First) in it
 	CStride     int
 	First       int // panel that stands in C's first columns
@@ -60,33 +77,51 @@ type Scratch struct {
 	edge [MaxTokens * PanelRows]float32
 }
 
-// Multiply computes the rows of panels [p0, p1) for tokens [t0, t1). Panels advance in groups of MaxPanels, so that a
-// group stays in the cache while all tokens pass over it.
+// Steps along k of the tiles of many tokens: a panel's slab and the activations that meet it stay in the nearest cache.
+const (
+	kBlock    = 256
+	fewTokens = 8 // up to here the weights are streamed once, whole
+)
+
+// Multiply computes the rows of panels [p0, p1) for tokens [t0, t1).
 func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	if full := m.Rows / PanelRows; p1 > full && p0 < p1 {
 		k.edge(s, m, full, t0, t1)
 		p1 = full
 	}
+	step, group := m.K, MaxPanels
+	if t1-t0 > fewTokens {
+		step = kBlock
+		_, group = k.best(k.Tokens, MaxPanels)
+	}
 	t := &s.tile
-	t.XStride, t.CStride, t.K, t.KStride, t.Add = m.XStride, m.CStride, m.K, m.KStride, 0
-	for g := p0; g < p1; g += MaxPanels {
-		end := min(g+MaxPanels, p1)
-		for tok := t0; tok < t1; {
-			n := min(k.Tokens, t1-tok)
-			t.X = unsafe.Add(m.X, tok*m.XStride)
-			for p := g; p < end; {
-				run, np := k.best(n, end-p)
-				for i := range np {
-					t.W[i] = unsafe.Add(m.W, (p+i)*m.PanelStride)
+	t.XStride, t.CStride, t.KStride = m.XStride, m.CStride, m.KStride
+	for at := 0; at < m.K; at += step {
+		t.K, t.Add = min(step, m.K-at), at
+		t.Scales = q8Scales(m.K, at)
+		w, x := unsafe.Add(m.W, at/Q8Values*m.WBlock), unsafe.Add(m.X, at/Q8Values*m.XBlock)
+		for g := p0; g < p1; g += group {
+			end := min(g+group, p1)
+			for tok := t0; tok < t1; {
+				n := k.take(t1 - tok)
+				t.X = unsafe.Add(x, tok*m.XStride)
+				for p := g; p < end; {
+					run, np := k.best(n, end-p)
+					for i := range np {
+						t.W[i] = unsafe.Add(w, (p+i)*m.PanelStride)
+					}
+					t.C = unsafe.Add(m.C, tok*m.CStride+(p-m.First)*PanelRows*4)
+					run(t)
+					p += np
 				}
-				t.C = unsafe.Add(m.C, tok*m.CStride+(p-m.First)*PanelRows*4)
-				run(t)
-				p += np
+				tok += n
 			}
-			tok += n
 		}
 	}
 }
+
+// q8Scales is how far behind value at of a panel of k values its scale lies, in bytes.
+func q8Scales(k, at int) int { return k*PanelRows - at*(PanelRows-1) }
 
 // best is the widest kernel for n tokens that takes at most p panels.
 func (k *Tiles) best(n, p int) (func(*Tile), int) {
@@ -102,10 +137,10 @@ func (k *Tiles) best(n, p int) (func(*Tile), int) {
 func (k *Tiles) edge(s *Scratch, m *Matrix, p, t0, t1 int) {
 	rows := m.Rows - p*PanelRows
 	t := &s.tile
-	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride}
+	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride, Scales: q8Scales(m.K, 0)}
 	t.W[0], t.C = unsafe.Add(m.W, p*m.PanelStride), unsafe.Pointer(&s.edge)
 	for tok := t0; tok < t1; {
-		n := min(k.Tokens, t1-tok)
+		n := k.take(t1 - tok)
 		t.X = unsafe.Add(m.X, tok*m.XStride)
 		k.Run[n][1](t)
 		for i := range n {
@@ -121,7 +156,7 @@ func (k *Tiles) edge(s *Scratch, m *Matrix, p, t0, t1 int) {
 func (k *Tiles) Call(s *Scratch, t Tile, w []unsafe.Pointer, tokens int) {
 	x, c := t.X, t.C
 	for tok := 0; tok < tokens; {
-		n := min(k.Tokens, tokens-tok)
+		n := k.take(tokens - tok)
 		for p := 0; p < len(w); {
 			run, np := k.best(n, len(w)-p)
 			s.tile = t

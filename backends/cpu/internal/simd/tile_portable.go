@@ -66,7 +66,7 @@ func dotQ8(t *Tile) {
 	c := t.c()
 	blocks := t.K / Q8Values
 	x := unsafe.Slice((*Q8Block)(t.X), blocks)
-	scales := unsafe.Add(t.W[0], t.K*PanelRows)
+	scales := unsafe.Add(t.W[0], t.Scales)
 	for b := range x {
 		w := (*[Q8Values * PanelRows]uint8)(unsafe.Add(t.W[0], b*Q8Values*PanelRows))
 		s := (*[PanelRows]uint16)(unsafe.Add(scales, b*2*PanelRows))

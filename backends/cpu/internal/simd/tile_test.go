@@ -201,8 +201,13 @@ func multiply(t *testing.T, tiles *Tiles, o *operands, tokens, p0, p1, t0, t1 in
 	for i := range c {
 		c[i] = guard
 	}
+	wBlock := o.stride / o.k * Q8Values
+	if o.kStride == 0 && o.stride == Q8PanelBytes(o.k) { // scales do not lie among the integers
+		wBlock = PanelRows * Q8Values
+	}
 	m := Matrix{W: unsafe.Pointer(&o.panel[0]), PanelStride: o.stride, Rows: n, K: o.k, KStride: o.kStride,
-		X: unsafe.Pointer(&o.acts[0]), XStride: o.xStride, C: unsafe.Pointer(&c[0]), CStride: 4 * stride}
+		X: unsafe.Pointer(&o.acts[0]), XStride: o.xStride,
+		WBlock: wBlock, XBlock: o.xStride * Q8Values / o.k, C: unsafe.Pointer(&c[0]), CStride: 4 * stride}
 	tiles.Multiply(new(Scratch), &m, p0, p1, t0, t1)
 	out := make([][]float32, tokens)
 	for i := range tokens {
@@ -230,13 +235,13 @@ func TestTiles(t *testing.T) {
 				continue
 			}
 			for _, rows := range []int{1, 15, 16, 17, 64, 90} {
-				for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 33, 128} {
+				for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 33, 128, 300} {
 					k = k * kind.block
-					if k > 512 {
+					if k > 1056 || k == 300 && rows < 64 {
 						continue
 					}
 					r := rand.New(rand.NewPCG(uint64(rows), uint64(k)))
-					tokens := 1 + r.IntN(20)
+					tokens := 1 + r.IntN(40)
 					o := kind.make(r, rows, tokens, k)
 					c := multiply(t, tiles, &o, tokens, 0, (rows+PanelRows-1)/PanelRows, 0, tokens)
 					for i, x := range o.x {
@@ -279,10 +284,10 @@ func TestGeometry(t *testing.T) {
 			if tiles.Tokens == 0 {
 				continue
 			}
-			const rows, tokens = 16*9 + 5, 19
-			o := kind.make(rand.New(rand.NewPCG(1, 2)), rows, tokens, 6*kind.block+2*kind.block)
+			const rows, tokens = 16*9 + 5, 41
+			o := kind.make(rand.New(rand.NewPCG(1, 2)), rows, tokens, 8*kind.block+288)
 			all := multiply(t, tiles, &o, tokens, 0, 10, 0, tokens)
-			for count := 1; count <= 9; count++ {
+			for count := 1; count <= 33; count++ {
 				for panels := 1; panels <= 5; panels++ {
 					t0, p0 := (count*7)%(tokens-count), (panels*3)%(10-panels)
 					part := multiply(t, tiles, &o, tokens, p0, p0+panels, t0, t0+count)

@@ -53,6 +53,12 @@ func rows512F32P2T8(t *Tile)
 func rows512F32P1T8(t *Tile)
 
 //go:noescape
+func rows512F32P2T14(t *Tile)
+
+//go:noescape
+func rows512F32P1T14(t *Tile)
+
+//go:noescape
 func rows512F16P4T1(t *Tile)
 
 //go:noescape
@@ -101,6 +107,12 @@ func rows512F16P2T8(t *Tile)
 func rows512F16P1T8(t *Tile)
 
 //go:noescape
+func rows512F16P2T14(t *Tile)
+
+//go:noescape
+func rows512F16P1T14(t *Tile)
+
+//go:noescape
 func rows512BF16P4T1(t *Tile)
 
 //go:noescape
@@ -147,6 +159,12 @@ func rows512BF16P2T8(t *Tile)
 
 //go:noescape
 func rows512BF16P1T8(t *Tile)
+
+//go:noescape
+func rows512BF16P2T14(t *Tile)
+
+//go:noescape
+func rows512BF16P1T14(t *Tile)
 
 //go:noescape
 func rows256F32P4T1(t *Tile)
@@ -269,6 +287,12 @@ func dotBF16P2T8(t *Tile)
 func dotBF16P1T8(t *Tile)
 
 //go:noescape
+func dotBF16P2T14(t *Tile)
+
+//go:noescape
+func dotBF16P1T14(t *Tile)
+
+//go:noescape
 func dotQ8VNNIP4T1(t *Tile)
 
 //go:noescape
@@ -377,6 +401,12 @@ func pairs512P2T8(t *Tile)
 func pairs512P1T8(t *Tile)
 
 //go:noescape
+func pairs512P2T14(t *Tile)
+
+//go:noescape
+func pairs512P1T14(t *Tile)
+
+//go:noescape
 func pairs256P4T1(t *Tile)
 
 //go:noescape
@@ -400,37 +430,40 @@ func pairs256P1T5(t *Tile)
 //go:noescape
 func pairs256P1T6(t *Tile)
 
-var rows512F32Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: rows512F32P1T1, 4: rows512F32P4T1},
-	2: {1: rows512F32P1T2, 4: rows512F32P4T2},
-	3: {1: rows512F32P1T3, 4: rows512F32P4T3},
-	4: {1: rows512F32P1T4, 4: rows512F32P4T4},
-	5: {1: rows512F32P1T5, 2: rows512F32P2T5},
-	6: {1: rows512F32P1T6, 2: rows512F32P2T6},
-	7: {1: rows512F32P1T7, 2: rows512F32P2T7},
-	8: {1: rows512F32P1T8, 2: rows512F32P2T8},
+var rows512F32Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: rows512F32P1T1, 4: rows512F32P4T1},
+	2:  {1: rows512F32P1T2, 4: rows512F32P4T2},
+	3:  {1: rows512F32P1T3, 4: rows512F32P4T3},
+	4:  {1: rows512F32P1T4, 4: rows512F32P4T4},
+	5:  {1: rows512F32P1T5, 2: rows512F32P2T5},
+	6:  {1: rows512F32P1T6, 2: rows512F32P2T6},
+	7:  {1: rows512F32P1T7, 2: rows512F32P2T7},
+	8:  {1: rows512F32P1T8, 2: rows512F32P2T8},
+	14: {1: rows512F32P1T14, 2: rows512F32P2T14},
 }}
 
-var rows512F16Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: rows512F16P1T1, 4: rows512F16P4T1},
-	2: {1: rows512F16P1T2, 4: rows512F16P4T2},
-	3: {1: rows512F16P1T3, 4: rows512F16P4T3},
-	4: {1: rows512F16P1T4, 4: rows512F16P4T4},
-	5: {1: rows512F16P1T5, 2: rows512F16P2T5},
-	6: {1: rows512F16P1T6, 2: rows512F16P2T6},
-	7: {1: rows512F16P1T7, 2: rows512F16P2T7},
-	8: {1: rows512F16P1T8, 2: rows512F16P2T8},
+var rows512F16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: rows512F16P1T1, 4: rows512F16P4T1},
+	2:  {1: rows512F16P1T2, 4: rows512F16P4T2},
+	3:  {1: rows512F16P1T3, 4: rows512F16P4T3},
+	4:  {1: rows512F16P1T4, 4: rows512F16P4T4},
+	5:  {1: rows512F16P1T5, 2: rows512F16P2T5},
+	6:  {1: rows512F16P1T6, 2: rows512F16P2T6},
+	7:  {1: rows512F16P1T7, 2: rows512F16P2T7},
+	8:  {1: rows512F16P1T8, 2: rows512F16P2T8},
+	14: {1: rows512F16P1T14, 2: rows512F16P2T14},
 }}
 
-var rows512BF16Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: rows512BF16P1T1, 4: rows512BF16P4T1},
-	2: {1: rows512BF16P1T2, 4: rows512BF16P4T2},
-	3: {1: rows512BF16P1T3, 4: rows512BF16P4T3},
-	4: {1: rows512BF16P1T4, 4: rows512BF16P4T4},
-	5: {1: rows512BF16P1T5, 2: rows512BF16P2T5},
-	6: {1: rows512BF16P1T6, 2: rows512BF16P2T6},
-	7: {1: rows512BF16P1T7, 2: rows512BF16P2T7},
-	8: {1: rows512BF16P1T8, 2: rows512BF16P2T8},
+var rows512BF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: rows512BF16P1T1, 4: rows512BF16P4T1},
+	2:  {1: rows512BF16P1T2, 4: rows512BF16P4T2},
+	3:  {1: rows512BF16P1T3, 4: rows512BF16P4T3},
+	4:  {1: rows512BF16P1T4, 4: rows512BF16P4T4},
+	5:  {1: rows512BF16P1T5, 2: rows512BF16P2T5},
+	6:  {1: rows512BF16P1T6, 2: rows512BF16P2T6},
+	7:  {1: rows512BF16P1T7, 2: rows512BF16P2T7},
+	8:  {1: rows512BF16P1T8, 2: rows512BF16P2T8},
+	14: {1: rows512BF16P1T14, 2: rows512BF16P2T14},
 }}
 
 var rows256F32Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -460,18 +493,19 @@ var rows256BF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: rows256BF16P1T6},
 }}
 
-var dotBF16Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: dotBF16P1T1, 4: dotBF16P4T1},
-	2: {1: dotBF16P1T2, 4: dotBF16P4T2},
-	3: {1: dotBF16P1T3, 4: dotBF16P4T3},
-	4: {1: dotBF16P1T4, 4: dotBF16P4T4},
-	5: {1: dotBF16P1T5, 2: dotBF16P2T5},
-	6: {1: dotBF16P1T6, 2: dotBF16P2T6},
-	7: {1: dotBF16P1T7, 2: dotBF16P2T7},
-	8: {1: dotBF16P1T8, 2: dotBF16P2T8},
+var dotBF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: dotBF16P1T1, 4: dotBF16P4T1},
+	2:  {1: dotBF16P1T2, 4: dotBF16P4T2},
+	3:  {1: dotBF16P1T3, 4: dotBF16P4T3},
+	4:  {1: dotBF16P1T4, 4: dotBF16P4T4},
+	5:  {1: dotBF16P1T5, 2: dotBF16P2T5},
+	6:  {1: dotBF16P1T6, 2: dotBF16P2T6},
+	7:  {1: dotBF16P1T7, 2: dotBF16P2T7},
+	8:  {1: dotBF16P1T8, 2: dotBF16P2T8},
+	14: {1: dotBF16P1T14, 2: dotBF16P2T14},
 }}
 
-var dotQ8VNNITiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var dotQ8VNNITiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: dotQ8VNNIP1T1, 4: dotQ8VNNIP4T1},
 	2: {1: dotQ8VNNIP1T2, 4: dotQ8VNNIP4T2},
 	3: {1: dotQ8VNNIP1T3, 4: dotQ8VNNIP4T3},
@@ -489,15 +523,16 @@ var dotQ8AVX2Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: dotQ8AVX2P1T4},
 }}
 
-var pairs512Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: pairs512P1T1, 4: pairs512P4T1},
-	2: {1: pairs512P1T2, 4: pairs512P4T2},
-	3: {1: pairs512P1T3, 4: pairs512P4T3},
-	4: {1: pairs512P1T4, 4: pairs512P4T4},
-	5: {1: pairs512P1T5, 2: pairs512P2T5},
-	6: {1: pairs512P1T6, 2: pairs512P2T6},
-	7: {1: pairs512P1T7, 2: pairs512P2T7},
-	8: {1: pairs512P1T8, 2: pairs512P2T8},
+var pairs512Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: pairs512P1T1, 4: pairs512P4T1},
+	2:  {1: pairs512P1T2, 4: pairs512P4T2},
+	3:  {1: pairs512P1T3, 4: pairs512P4T3},
+	4:  {1: pairs512P1T4, 4: pairs512P4T4},
+	5:  {1: pairs512P1T5, 2: pairs512P2T5},
+	6:  {1: pairs512P1T6, 2: pairs512P2T6},
+	7:  {1: pairs512P1T7, 2: pairs512P2T7},
+	8:  {1: pairs512P1T8, 2: pairs512P2T8},
+	14: {1: pairs512P1T14, 2: pairs512P2T14},
 }}
 
 var pairs256Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){

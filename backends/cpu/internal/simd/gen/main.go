@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"go/format"
 	"log"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -15,22 +17,25 @@ import (
 type tiles struct {
 	kind   string
 	panels map[int][]int
+	bulk   int // the number of tokens that does most work for its loads
 }
 
+// Up to 8 tokens are what decoding meets; tiles of 14 serve many, with as many accumulators as registers allow.
 var (
-	wide  = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}}
+	wide  = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}, 14: {2, 1}}
+	q8    = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}}
 	half  = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {1}, 4: {1}, 5: {1}, 6: {1}}
 	bytes = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}}
 )
 
 var kinds = []tiles{
-	{"rows512F32", wide}, {"rows512F16", wide}, {"rows512BF16", wide},
-	{"rows256F32", half}, {"rows256F16", half}, {"rows256BF16", half},
-	{"dotBF16", wide}, {"dotQ8VNNI", wide}, {"dotQ8AVX2", bytes}, {"pairs512", wide}, {"pairs256", half},
+	{"rows512F32", wide, 14}, {"rows512F16", wide, 14}, {"rows512BF16", wide, 14},
+	{"rows256F32", half, 6}, {"rows256F16", half, 6}, {"rows256BF16", half, 6},
+	{"dotBF16", wide, 14}, {"dotQ8VNNI", q8, 7}, {"dotQ8AVX2", bytes, 4}, {"pairs512", wide, 14}, {"pairs256", half, 6},
 }
 
 func (k tiles) each(f func(panels, tokens int)) {
-	for t := 1; t <= len(k.panels); t++ {
+	for _, t := range slices.Sorted(maps.Keys(k.panels)) {
 		for _, p := range k.panels[t] {
 			f(p, t)
 		}
@@ -90,8 +95,9 @@ func tables() []byte {
 		k.each(func(p, t int) { fmt.Fprintf(&b, "//go:noescape\nfunc %s(t *Tile)\n\n", name(k.kind, p, t)) })
 	}
 	for _, k := range kinds {
-		fmt.Fprintf(&b, "var %sTiles = Tiles{%d, [MaxTokens + 1][MaxPanels + 1]func(*Tile){\n", k.kind, len(k.panels))
-		for t := 1; t <= len(k.panels); t++ {
+		tokens := slices.Sorted(maps.Keys(k.panels))
+		fmt.Fprintf(&b, "var %sTiles = Tiles{%d, [MaxTokens + 1][MaxPanels + 1]func(*Tile){\n", k.kind, k.bulk)
+		for _, t := range tokens {
 			fmt.Fprintf(&b, "\t%d: {", t)
 			for i := len(k.panels[t]) - 1; i >= 0; i-- {
 				p := k.panels[t][i]

@@ -28,56 +28,106 @@ const (
 	tileCStride = 56
 	tileK       = 64
 	tileKStride = 72
-	tileAdd     = 80
+	tileScales  = 80
+	tileAdd     = 88
 )
 
 // tileRegs are the general-purpose registers of a tile kernel.
 type tileRegs struct {
-	t     reg.GPPhysical
-	w     []reg.GPPhysical // panel pointers
-	x     []reg.GPPhysical // one per token
-	i, k  reg.GPPhysical
-	spare []reg.GPPhysical // C pointer and stride, before and after the loop: i and k
+	t      reg.GPPhysical
+	w      []reg.GPPhysical // panel pointers
+	x      []reg.GPPhysical // pointers to every third token's activations
+	stride reg.GPPhysical   // between tokens; C's pointer before and after the loop
+	k      reg.GPPhysical   // counts down; C's stride before and after the loop
 }
 
-// begin opens the function and loads the panel and activation pointers.
+// begin opens the function and loads the panel pointers.
 func begin(name string, panels, tokens int) tileRegs {
 	TEXT(name, NOSPLIT, "func(t *byte)")
-	free := []reg.GPPhysical{reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12, reg.R13, reg.R14, reg.R15, reg.RAX}
-	r := tileRegs{t: reg.RDI, i: reg.RCX, k: reg.RDX}
+	r := tileRegs{t: reg.RDI, stride: reg.RCX, k: reg.RDX}
 	Load(Param("t"), r.t)
-	for p := range panels {
-		g := free[len(free)-1-p]
+	for p, g := range []reg.GPPhysical{reg.RAX, reg.R15, reg.R14, reg.R13}[:panels] {
 		r.w = append(r.w, g)
 		MOVQ(Mem{Base: r.t, Disp: tileW + 8*p}, g)
 	}
-	MOVQ(Mem{Base: r.t, Disp: tileXStride}, r.i)
-	for t := range tokens {
-		g := free[t]
-		r.x = append(r.x, g)
-		if t == 0 {
-			MOVQ(Mem{Base: r.t, Disp: tileX}, g)
-		} else {
-			LEAQ(Mem{Base: r.x[t-1], Index: r.i, Scale: 1}, g)
-		}
-	}
+	r.x = []reg.GPPhysical{reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10}[:(tokens+2)/3]
 	return r
 }
 
-// eachC walks the C tile with i as the pointer and k as the stride and calls f with the address of each token's row.
+// loadX loads the activation pointers, after C was read.
+func (r tileRegs) loadX() {
+	MOVQ(Mem{Base: r.t, Disp: tileXStride}, r.stride)
+	MOVQ(Mem{Base: r.t, Disp: tileX}, r.x[0])
+	for i := 1; i < len(r.x); i++ {
+		LEAQ(Mem{Base: r.x[i-1], Index: r.stride, Scale: 1}, r.x[i])
+		LEAQ(Mem{Base: r.x[i], Index: r.stride, Scale: 2}, r.x[i])
+	}
+}
+
+// token is the address of token t's activation at a displacement.
+func (r tileRegs) token(t, disp int) Mem {
+	m := Mem{Base: r.x[t/3], Disp: disp}
+	if s := t % 3; s > 0 {
+		m.Index, m.Scale = r.stride, uint8(s)
+	}
+	return m
+}
+
+// advance moves the activation pointers and, where it does not do so by itself, the panel pointers.
+func (r tileRegs) advance(x, w int) {
+	for _, g := range r.x {
+		ADDQ(U32(x), g)
+	}
+	if w > 0 {
+		for _, g := range r.w {
+			ADDQ(U32(w), g)
+		}
+	}
+}
+
+// loop runs body for every step, unrolled; a step takes xBytes of an activation row and wBytes of a panel (0: the body
+// moves the panels itself). Before a full round's pointers move on, each panel is asked for ahead of time.
+func (r tileRegs) loop(steps func(), unroll, xBytes, wBytes int, body func(u int)) {
+	steps()
+	SUBQ(Imm(uint64(unroll)), r.k)
+	JLT(LabelRef("tail"))
+	Label("loop")
+	for u := range unroll {
+		body(u)
+	}
+	for _, w := range r.w {
+		for at := 0; at < wBytes*unroll; at += 64 {
+			PREFETCHT0(Mem{Base: w, Disp: prefetchAhead + at})
+		}
+	}
+	r.advance(unroll*xBytes, unroll*wBytes)
+	SUBQ(Imm(uint64(unroll)), r.k)
+	JGE(LabelRef("loop"))
+	Label("tail")
+	ADDQ(Imm(uint64(unroll)), r.k)
+	JEQ(LabelRef("end"))
+	Label("one")
+	body(0)
+	r.advance(xBytes, wBytes)
+	DECQ(r.k)
+	JNE(LabelRef("one"))
+	Label("end")
+}
+
+// eachC walks the C tile and calls f with the address of each token's row.
 func (r tileRegs) eachC(tokens int, f func(t int, row Mem)) {
-	MOVQ(Mem{Base: r.t, Disp: tileC}, r.i)
+	MOVQ(Mem{Base: r.t, Disp: tileC}, r.stride)
 	MOVQ(Mem{Base: r.t, Disp: tileCStride}, r.k)
 	for t := range tokens {
-		f(t, Mem{Base: r.i})
+		f(t, Mem{Base: r.stride})
 		if t < tokens-1 {
-			ADDQ(r.k, r.i)
+			ADDQ(r.k, r.stride)
 		}
 	}
 }
 
 // initC zeroes the accumulators, or loads them from C where the tile adds to it.
-func (r tileRegs) initC(name string, tokens int, zero func(t int), load func(t int, row Mem)) {
+func (r tileRegs) initC(tokens int, zero func(t int), load func(t int, row Mem)) {
 	for t := range tokens {
 		zero(t)
 	}
@@ -85,6 +135,69 @@ func (r tileRegs) initC(name string, tokens int, zero func(t int), load func(t i
 	JEQ(LabelRef("begin"))
 	r.eachC(tokens, load)
 	Label("begin")
+	r.loadX()
+}
+
+// tile512 opens an AVX-512 kernel whose accumulators are the first panels · tokens registers, runs body, and stores them.
+func tile512(name string, panels, tokens int, body func(r tileRegs, acc func(p, t int) reg.VecPhysical)) {
+	r := begin(name, panels, tokens)
+	acc := func(p, t int) reg.VecPhysical { return zmm[p*tokens+t] }
+	r.initC(tokens, func(t int) {
+		for p := range panels {
+			VPXORD(acc(p, t), acc(p, t), acc(p, t))
+		}
+	}, func(t int, row Mem) {
+		for p := range panels {
+			VMOVUPS(at(row, 64*p), acc(p, t))
+		}
+	})
+	body(r, acc)
+	r.eachC(tokens, func(t int, row Mem) {
+		for p := range panels {
+			VMOVUPS(acc(p, t), at(row, 64*p))
+		}
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// tile256 is the same for AVX2, with two accumulators h for the halves of a panel.
+func tile256(name string, panels, tokens int, body func(r tileRegs, acc func(p, h, t int) reg.VecPhysical)) {
+	r := begin(name, panels, tokens)
+	acc := func(p, h, t int) reg.VecPhysical { return ymm[(p*tokens+t)*2+h] }
+	each := func(f func(p, h int)) {
+		for p := range panels {
+			for h := range 2 {
+				f(p, h)
+			}
+		}
+	}
+	r.initC(tokens, func(t int) {
+		each(func(p, h int) { VXORPS(acc(p, h, t), acc(p, h, t), acc(p, h, t)) })
+	}, func(t int, row Mem) {
+		each(func(p, h int) { VMOVUPS(at(row, 64*p+32*h), acc(p, h, t)) })
+	})
+	body(r, acc)
+	r.eachC(tokens, func(t int, row Mem) {
+		each(func(p, h int) { VMOVUPS(acc(p, h, t), at(row, 64*p+32*h)) })
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// fma512 adds w[p] · x to the accumulators of every panel and token. Two and more panels share a broadcast activation,
+// which halves the loads; one panel takes it from memory.
+func (r tileRegs) fma512(panels, tokens, disp int, w func(p int) reg.VecPhysical, x reg.VecPhysical, acc func(p, t int) reg.VecPhysical) {
+	for t := range tokens {
+		if panels == 1 {
+			VFMADD231PS_BCST(r.token(t, disp), w(0), acc(0, t))
+			continue
+		}
+		VBROADCASTSS(r.token(t, disp), x)
+		for p := range panels {
+			VFMADD231PS(x, w(p), acc(p, t))
+		}
+	}
 }
 
 func at(m Mem, disp int) Mem {
