@@ -254,6 +254,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for param, r := range map[string]ullm.Request{
 		"prompt":             {},
+		"top_k":              {Prompt: "x", TopK: ptr(-1<<33 + 5)},
 		"temperature":        {Prompt: "x", Temperature: ptr(-1.0)},
 		"top_p":              {Prompt: "x", TopP: ptr(0.0)},
 		"logit_bias":         {Prompt: "x", LogitBias: map[int32]float32{5000: 1}},
@@ -331,5 +332,30 @@ func TestOpenInterrupted(t *testing.T) {
 	}}
 	if _, err := ullm.Open(ctx, talk, ullm.With(o)); !errors.Is(err, context.Canceled) {
 		t.Errorf("open: %v", err)
+	}
+}
+
+// TestCloseDuringShutdown closes an engine that another goroutine lets finish its requests: Close must not wait for them.
+func TestCloseDuringShutdown(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"))
+	g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once", MaxTokens: 1000, IgnoreEOS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	draining := make(chan error)
+	go func() { draining <- e.Shutdown(context.Background()) }()
+	for err := error(nil); !errors.Is(err, sched.ErrDraining); { // until it has begun
+		var other *ullm.Generation
+		if other, err = e.Start(t.Context(), ullm.Request{Prompt: "x", MaxTokens: 1}); err == nil {
+			other.Close()
+		}
+		e.Freed()
+	}
+	if err := e.Close(); !errors.Is(err, sched.ErrCut) {
+		t.Errorf("close: %v", err)
+	}
+	if err := <-draining; !errors.Is(err, sched.ErrCut) {
+		t.Errorf("shutdown: %v", err)
 	}
 }

@@ -35,9 +35,10 @@ type Engine struct {
 	instance *model.Instance
 	loop     *sched.Loop
 
-	drainOnce, closeOnce sync.Once
-	drainErr, closeErr   error
-	report               Report
+	drained, freed sync.Once
+	freeErr        error
+	mu             sync.Mutex
+	report         Report // under mu
 }
 
 // Info describes an open model.
@@ -82,27 +83,32 @@ func (e *Engine) Err() error { return e.loop.Err() }
 
 // Drain refuses new requests, lets running ones finish until ctx ends, and cuts off the rest (sched.ErrCut). Nothing is
 // freed yet: that is for Shutdown or Close, which do all of this and need no Drain before them. A server calls it so that
-// the last answers can be written before memory goes. A later call returns the first one's result.
+// the last answers can be written before memory goes. It may be called again, also while another call waits: whose ctx
+// ends first cuts off the rest for all, and all return the same.
 func (e *Engine) Drain(ctx context.Context) error {
-	e.drainOnce.Do(func() { e.drainErr = e.stage("requests", func() error { return e.loop.Shutdown(ctx) }) })
-	return e.drainErr
+	begun := time.Now()
+	err := e.loop.Shutdown(ctx)
+	e.drained.Do(func() { e.logStage("requests", begun, err) })
+	return err
 }
 
-// Shutdown refuses new requests, lets running ones finish until ctx ends, cuts off the rest (sched.ErrCut), and frees
-// everything. A later call returns the first one's result.
+// Shutdown is Drain, and then frees everything. A later call returns the first one's result.
 func (e *Engine) Shutdown(ctx context.Context) error {
-	e.closeOnce.Do(func() {
-		e.closeErr = errors.Join(
-			e.Drain(ctx),
-			e.stage("model", e.instance.Close),
-			e.stage("device", func() error {
-				var err error
-				e.report, err = closeDevice(e.device)
-				return err
-			}))
-		e.log.Info(e.report.String())
+	drainErr := e.Drain(ctx)
+	e.freed.Do(func() {
+		begun := time.Now()
+		modelErr := e.instance.Close()
+		e.logStage("model", begun, modelErr)
+		begun = time.Now()
+		report, deviceErr := closeDevice(e.device)
+		e.logStage("device", begun, deviceErr)
+		e.log.Info(report.String())
+		e.freeErr = errors.Join(modelErr, deviceErr)
+		e.mu.Lock()
+		e.report = report
+		e.mu.Unlock()
 	})
-	return e.closeErr
+	return errors.Join(drainErr, e.freeErr)
 }
 
 // Close is Shutdown without waiting for requests.
@@ -112,13 +118,15 @@ func (e *Engine) Close() error {
 	return e.Shutdown(ctx)
 }
 
-// Freed says what was freed; it is complete once Shutdown or Close has returned.
-func (e *Engine) Freed() Report { return e.report }
+// Freed says what was freed; it is empty until Shutdown or Close has freed it.
+func (e *Engine) Freed() Report {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.report
+}
 
-// stage logs one stage of a shutdown and how long it took.
-func (e *Engine) stage(name string, f func() error) error {
-	begun := time.Now()
-	err := f()
+// logStage logs one stage of a shutdown and how long it took.
+func (e *Engine) logStage(name string, begun time.Time, err error) {
 	attrs := []any{"stage", name, "seconds", time.Since(begun).Seconds()}
 	switch {
 	case err == nil:
@@ -128,7 +136,6 @@ func (e *Engine) stage(name string, f func() error) error {
 	default:
 		e.log.Error("shutdown", append(attrs, "error", err)...)
 	}
-	return err
 }
 
 // closeDevice closes a device on which everything has been closed, and reports what had not.
