@@ -145,11 +145,13 @@ func loadInstance(ctx context.Context, d tensor.Device, a model.Arch, f *files.F
 	if share == 0 {
 		share = 0.9
 	}
-	if info.Free > 0 {
-		m.Memory = int64(share * float64(info.Free))
+	free := info.Free
+	if free == 0 {
+		free = info.Memory // the driver does not tell what others hold
 	}
-	if info.Backend == "cpu" || info.Backend == "ref" {
-		m.KVBytes = hostCache(f.Config, m)
+	m.Memory = int64(share * float64(free))
+	if free == 0 || info.Backend == "cpu" || info.Backend == "ref" {
+		m.KVBytes = hostCache(f.Config, m, info.KVFormats[0])
 	}
 	return model.Load(ctx, d, a, f.Config, f.Checkpoint, m)
 }
@@ -186,16 +188,16 @@ func (i *Instance) Close() error {
 	return errors.Join(err, deviceErr)
 }
 
-// hostCache bounds the cache in a machine's main memory, which is not ours alone: 4 GiB, or one full sequence if that
-// is more.
-func hostCache(c model.Config, m model.Options) int64 {
+// hostCache bounds the cache in a machine's main memory, which is not ours alone, or in memory of unknown size: 4 GiB, or
+// one full sequence if that is more.
+func hostCache(c model.Config, m model.Options, defaultFormat tensor.Format) int64 {
 	context := m.Context
 	if context == 0 {
 		context = c.ContextLength()
 	}
 	format := m.KV
 	if format == tensor.NoFormat {
-		format = tensor.F32
+		format = defaultFormat
 	}
 	perToken := 2 * int64(c.Layers) * int64(c.KVHeads) * int64(format.RowBytes(c.HeadDim))
 	return max(4<<30, perToken*int64(context+tensor.PageTokens))

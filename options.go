@@ -14,9 +14,9 @@ type Options struct {
 
 	ContextLen        int     // longest sequence in tokens; 0: the model's, lowered when memory is short
 	MaxBatchSeqs      int     // sequences that run at once; 0: 256
-	MaxBatchTokens    int     // tokens of one step; 0: the device decides
+	MaxBatchTokens    int     // tokens of one step; 0: 512
 	KVCacheTokens     int     // tokens that the KV cache holds at most; 0: as many as memory allows
-	MemoryUtilization float64 // share of the device's memory to use; 0: 0.9
+	MemoryUtilization float64 // share of the device's free memory to use; 0: 0.9
 	KVDType           string  // "auto" (also ""), "f32", "f16", "bf16", "q8_0"
 	NoPrefixCache     bool
 	NoAsync           bool // plan a step only when the one before has been read

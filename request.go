@@ -96,11 +96,6 @@ func (e *Engine) prompt(ctx context.Context, r *Request) (ids []int32, thinking 
 	text, param, addSpecial := r.Prompt, "prompt", true
 	switch {
 	case len(r.Tokens) > 0:
-		for _, id := range r.Tokens {
-			if id < 0 || int(id) >= e.config.Vocab {
-				return nil, false, &RequestError{"prompt", fmt.Sprintf("token id %d is outside the vocabulary of %d", id, e.config.Vocab)}
-			}
-		}
 		ids = r.Tokens
 	case len(r.Messages) > 0:
 		if text, err = e.Render(ctx, r, true); err != nil {
@@ -127,6 +122,11 @@ func (e *Engine) prompt(ctx context.Context, r *Request) (ids []int32, thinking 
 	if len(ids) == 0 {
 		return nil, false, &RequestError{"prompt", "is empty"}
 	}
+	for _, id := range ids { // a tokenizer may have more tokens than the model it came with
+		if id < 0 || int(id) >= e.config.Vocab {
+			return nil, false, &RequestError{param, fmt.Sprintf("token id %d is outside the vocabulary of %d", id, e.config.Vocab)}
+		}
+	}
 	return ids, thinking, nil
 }
 
@@ -135,7 +135,7 @@ func (e *Engine) lower(r *Request, prompt []int32) (*sched.Request, error) {
 	d := e.info.Defaults
 	s := tensor.Sampling{
 		Temperature: float32(first(r.Temperature, d.Temperature, 1)),
-		TopK:        int32(first(r.TopK, d.TopK, 0)),
+		TopK:        int32(min(max(first(r.TopK, d.TopK, 0), -1), math.MaxInt32)),
 		TopP:        float32(first(r.TopP, d.TopP, 1)),
 		MinP:        float32(first(r.MinP, d.MinP, 0)),
 		Repetition:  float32(first(r.RepetitionPenalty, d.RepetitionPenalty, 1)),
