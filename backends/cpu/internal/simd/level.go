@@ -43,5 +43,5 @@ func For(l Level) (*Kernels, error) {
 			return newKernels(l), nil
 		}
 	}
-	return nil, fmt.Errorf("simd: this processor does not run level %s; the best it runs is %s", l, Best())
+	return nil, fmt.Errorf("simd: this processor does not run level %s; use one of %v", l, Levels())
 }
