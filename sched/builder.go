@@ -1,6 +1,8 @@
 package sched
 
 import (
+	"slices"
+
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -65,7 +67,8 @@ func (b *builder) admit(s *sequence) bool {
 		return false
 	}
 	p.waiting = p.waiting[1:]
-	p.running = append(p.running, s)
+	at, _ := slices.BinarySearchFunc(p.running, s, before)
+	p.running = slices.Insert(p.running, at, s)
 	s.slot = p.slots[len(p.slots)-1]
 	p.slots = p.slots[:len(p.slots)-1]
 	s.fresh, s.written, s.history = true, 0, 0

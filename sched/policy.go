@@ -31,7 +31,7 @@ type Policy struct {
 	pages   *Pages
 	slots   []int32     // free
 	waiting []*sequence // by priority, then arrival
-	running []*sequence // likewise
+	running []*sequence // likewise; the last is preempted first
 	arrived int
 	stats   Counters
 }
@@ -178,7 +178,7 @@ func (p *Policy) Next() *Step {
 	return b.step
 }
 
-// Idle tells whether there is nothing left to plan or to commit.
+// Idle tells whether no sequence is left; steps of sequences that have ended may still be in flight.
 func (p *Policy) Idle() bool { return len(p.running) == 0 && len(p.waiting) == 0 }
 
 // Commit takes in what a step sampled, in the order in which steps were planned.

@@ -181,6 +181,9 @@ type client struct {
 }
 
 func checkInvariants(t *rapid.T, p *Policy) {
+	if !slices.IsSortedFunc(p.running, before) || !slices.IsSortedFunc(p.waiting, before) {
+		t.Fatal("sequences are out of order")
+	}
 	refs := make([]int32, p.pages.Total())
 	slots := map[int32]bool{}
 	for _, s := range p.running {
