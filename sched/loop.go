@@ -174,6 +174,7 @@ func (l *Loop) run() {
 					return
 				}
 				flight = append(flight, inFlight{step, ticket})
+				l.publish() // who was admitted waits no longer
 				continue
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -105,7 +106,6 @@ func TestLoopQueueFull(t *testing.T) {
 		var streams []*Stream
 		for range testLimits.Slots {
 			streams = append(streams, submit(t, l, 100))
-			synctest.Wait()
 			time.Sleep(2 * time.Second) // let it start
 		}
 		streams = append(streams, submit(t, l, 1), submit(t, l, 1))
@@ -123,6 +123,27 @@ func TestLoopQueueFull(t *testing.T) {
 		}
 		if s := l.Stats(); s.Running+s.Waiting != 0 || s.FreePages != s.Pages {
 			t.Errorf("after closing all streams: %+v", s)
+		}
+	})
+}
+
+// TestLoopQueueEmpties: who was admitted does not count as waiting while its first step runs.
+func TestLoopQueueEmpties(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(&fakeEngine{}, Options{Limits: testLimits, MaxQueue: 1})
+		first := submit(t, l, 1)
+		synctest.Wait()
+		if s := l.Stats(); s.Running != 1 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		second := submit(t, l, 1)
+		for _, s := range []*Stream{first, second} {
+			if n, err := drain(t, s); n != 1 || err != io.EOF {
+				t.Errorf("%d tokens, %v", n, err)
+			}
+		}
+		if err := l.Shutdown(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -238,5 +259,17 @@ func TestSubmitRefuses(t *testing.T) {
 		if _, err := l.Submit(r); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// TestBiasesDoNotWrap asks for more tokens than positions can count.
+func TestBiasesDoNotWrap(t *testing.T) {
+	r := &Request{Prompt: []int32{1, 2}, MinTokens: math.MaxInt, Stop: []int32{0}}
+	if w := r.biases(3); len(w) != 1 || w[0].Until != math.MaxInt32 {
+		t.Errorf("%+v", w)
+	}
+	r.MinTokens = 5
+	if w := r.biases(3); len(w) != 1 || w[0].Until != 7 {
+		t.Errorf("%+v", w)
 	}
 }

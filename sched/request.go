@@ -34,8 +34,9 @@ func (r *Request) biases(slot int32) []tensor.BiasWrite {
 		w = append(w, tensor.BiasWrite{Slot: slot, ID: b.ID, Value: b.Value, Until: math.MaxInt32})
 	}
 	if r.MinTokens > 0 {
+		until := int32(len(r.Prompt) + min(r.MinTokens, math.MaxInt32-len(r.Prompt)))
 		for _, id := range r.Stop {
-			w = append(w, tensor.BiasWrite{Slot: slot, ID: id, Value: float32(math.Inf(-1)), Until: int32(len(r.Prompt) + r.MinTokens)})
+			w = append(w, tensor.BiasWrite{Slot: slot, ID: id, Value: float32(math.Inf(-1)), Until: until})
 		}
 	}
 	return w

@@ -20,7 +20,6 @@ type Stream struct {
 	events []Event
 	tokens int // generated ones among events
 	err    error
-	closed bool
 }
 
 func newStream(l *Loop) *Stream { return &Stream{loop: l, ready: make(chan struct{}, 1)} }
@@ -56,7 +55,7 @@ func (s *Stream) Next(ctx context.Context) (Event, error) {
 func (s *Stream) Close() {
 	s.mu.Lock()
 	ended := s.err != nil
-	s.closed, s.events, s.tokens = true, nil, 0
+	s.events, s.tokens = nil, 0
 	if !ended {
 		s.err = ErrAborted
 	}
