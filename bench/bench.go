@@ -4,7 +4,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -22,7 +24,7 @@ type Spread struct {
 // spread sorts the figures of several runs.
 func spread(v []float64) Spread {
 	slices.Sort(v)
-	return Spread{Median: v[len(v)/2], Min: v[0], Max: v[len(v)-1]}
+	return Spread{Median: (v[(len(v)-1)/2] + v[len(v)/2]) / 2, Min: v[0], Max: v[len(v)-1]}
 }
 
 // Result is one line of a report.
@@ -50,11 +52,13 @@ type Report struct {
 	Results []Result `json:"results"`
 }
 
-// Cost is what one token costs, for the fractions of what the machine could do.
+// Cost is what tokens cost at least, for the fractions of what the machine could do. Attention's arithmetic is left out:
+// it is small beside the matrices' in all but very long contexts.
 type Cost struct {
 	WeightBytes int64   // read for each step
 	KVBytes     int64   // read for each token of context
-	Flops       float64 // for each token: two for each weight
+	Flops       float64 // of the layers, for each token: a product and a sum for each weight
+	HeadFlops   float64 // of the head, for each token that is sampled
 }
 
 // Roofline is what a device can do at most, as it measures itself.
@@ -67,13 +71,9 @@ type Roofline interface {
 // CostOf counts a model's weights.
 func CostOf(c model.Config, s model.Sizing) Cost {
 	q, kv := c.QueryHeads*c.HeadDim, c.KVHeads*c.HeadDim
-	perLayer := c.Hidden*(q+2*kv) + q*c.Hidden + 3*c.Hidden*c.FFN
-	weights := c.Layers*perLayer + c.Hidden*c.Vocab
-	bytes := s.WeightBytes
-	if !c.TieEmbeddings && c.Vocab > 0 { // only a row of the embedding is read
-		bytes -= s.WeightBytes / int64(2+c.Layers*perLayer/(c.Hidden*c.Vocab))
-	}
-	return Cost{WeightBytes: bytes, KVBytes: s.KVBytes / int64(max(s.KVTokens(), 1)), Flops: 2 * float64(weights)}
+	layer := c.Hidden*(q+2*kv) + q*c.Hidden + 3*c.Hidden*c.FFN
+	return Cost{WeightBytes: s.StepBytes, KVBytes: s.KVBytes / int64(s.KVTokens()),
+		Flops: 2 * float64(c.Layers*layer), HeadFlops: 2 * float64(c.Hidden*c.Vocab)}
 }
 
 // Prefill runs a prompt of n random tokens, reps times, and reports tokens per second.
@@ -91,9 +91,9 @@ func Prefill(ctx context.Context, in *model.Instance, n, reps int) (Spread, erro
 	return spread(rates), nil
 }
 
-// Decode generates n tokens for each of batch sequences with a short prompt, greedily, two steps in flight where the
-// device allows, and reports tokens per second over all sequences.
-func Decode(ctx context.Context, in *model.Instance, depth, n, batch, context, reps int) (Spread, error) {
+// Decode generates n tokens for each of batch sequences behind prompts of promptTokens, greedily, with up to depth steps
+// in flight, and reports tokens per second over all sequences.
+func Decode(ctx context.Context, in *model.Instance, depth, n, batch, promptTokens, reps int) (Spread, error) {
 	if batch > in.Sizing().MaxSeqs {
 		return Spread{}, fmt.Errorf("bench: a batch of %d, and only %d sequences can run at once", batch, in.Sizing().MaxSeqs)
 	}
@@ -101,7 +101,7 @@ func Decode(ctx context.Context, in *model.Instance, depth, n, batch, context, r
 	for rep := range reps {
 		r := newRunner(in, batch)
 		for seq := range batch {
-			if err := r.prompt(ctx, seq, max(context, 1), uint64(rep*batch+seq)); err != nil {
+			if err := r.prompt(ctx, seq, max(promptTokens, 1), uint64(rep*batch+seq)); err != nil {
 				return Spread{}, err
 			}
 		}
@@ -128,7 +128,8 @@ type runner struct {
 
 func newRunner(in *model.Instance, seqs int) *runner {
 	s := in.Sizing()
-	return &runner{in: in, length: make([]int32, seqs), pages: make([]int32, seqs), perSeq: s.Pages / seqs}
+	full := (s.Context + tensor.PageTokens - 1) / tensor.PageTokens
+	return &runner{in: in, length: make([]int32, seqs), pages: make([]int32, seqs), perSeq: min(full, s.Pages/seqs)}
 }
 
 // step adds n tokens to a sequence's part of a batch.
@@ -140,6 +141,9 @@ func (r *runner) step(b *model.Batch, seq int, ids []int32, sample bool) error {
 	}
 	r.length[seq] += int32(len(ids))
 	need := (r.length[seq] + tensor.PageTokens - 1) / tensor.PageTokens
+	if most := r.in.Sizing().Context; int(r.length[seq]) > most {
+		return fmt.Errorf("bench: the context holds %d tokens, too few; use shorter prompts or fewer tokens", most)
+	}
 	if int(need) > r.perSeq {
 		return fmt.Errorf("bench: the KV cache holds %d tokens for each of %d sequences, too few; use a smaller batch", r.perSeq*tensor.PageTokens, len(r.length))
 	}
@@ -158,12 +162,11 @@ func (r *runner) step(b *model.Batch, seq int, ids []int32, sample bool) error {
 
 // prompt runs a prompt of n random ids in chunks, and samples once.
 func (r *runner) prompt(ctx context.Context, seq, n int, seed uint64) error {
-	vocab := uint64(r.in.Config().Vocab)
+	g, vocab := rand.New(rand.NewPCG(seed, 0)), int32(r.in.Config().Vocab)
 	for n > 0 {
 		ids := make([]int32, min(n, r.in.Sizing().MaxTokens))
 		for i := range ids {
-			seed = seed*6364136223846793005 + 1442695040888963407
-			ids[i] = int32((seed >> 33) % vocab)
+			ids[i] = g.Int32N(vocab)
 		}
 		n -= len(ids)
 		var b model.Batch
@@ -182,13 +185,18 @@ func (r *runner) prompt(ctx context.Context, seq, n int, seed uint64) error {
 }
 
 // decode generates n tokens for every sequence.
-func (r *runner) decode(ctx context.Context, depth, n int) error {
+func (r *runner) decode(ctx context.Context, depth, n int) (err error) {
 	var flight []*model.Ticket
-	wait := func() error {
+	wait := func(ctx context.Context) error {
 		_, err := r.in.Wait(ctx, flight[0])
 		flight = flight[1:]
 		return err
 	}
+	defer func() { // after a failure too: what was started is waited for
+		for len(flight) > 0 {
+			err = errors.Join(err, wait(context.Background()))
+		}
+	}()
 	for range n {
 		var b model.Batch
 		for seq := range r.length {
@@ -201,14 +209,9 @@ func (r *runner) decode(ctx context.Context, depth, n int) error {
 			return err
 		}
 		if flight = append(flight, t); len(flight) == depth {
-			if err := wait(); err != nil {
+			if err := wait(ctx); err != nil {
 				return err
 			}
-		}
-	}
-	for len(flight) > 0 {
-		if err := wait(); err != nil {
-			return err
 		}
 	}
 	return nil
