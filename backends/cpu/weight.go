@@ -191,24 +191,20 @@ func (w *weight) pack(part, first int, rows []byte) {
 		copy(w.bytes[p.offset+first*size:], rows)
 		return
 	}
-	var lanes [simd.PanelRows][]byte
 	for at := first; len(rows) > 0; at += simd.PanelRows {
-		n := min(simd.PanelRows, len(rows)/row)
-		for i := range n {
-			lanes[i] = rows[i*row : (i+1)*row]
-		}
-		dst, k := w.bytes[p.offset+at/simd.PanelRows*size:][:size], w.spec.Cols
+		n := min(simd.PanelRows*row, len(rows))
+		dst, cols, k := w.bytes[p.offset+at/simd.PanelRows*size:][:size], w.spec.Cols, w.d.kernels
 		switch w.layout {
 		case panelsF32:
-			simd.PackRows(dst, lanes[:n], k, 4)
+			k.PackRows(dst, rows[:n], cols, 4)
 		case panelsF16:
-			simd.PackRows(dst, lanes[:n], k, 2)
+			k.PackRows(dst, rows[:n], cols, 2)
 		case pairs:
-			simd.PackPairs(dst, lanes[:n], k)
+			k.PackPairs(dst, rows[:n], cols)
 		case blocksQ8:
-			simd.PackQ8(dst, lanes[:n], k)
+			k.PackQ8(dst, rows[:n], cols)
 		}
-		rows = rows[n*row:]
+		rows = rows[n:]
 	}
 }
 

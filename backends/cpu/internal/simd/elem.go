@@ -250,7 +250,7 @@ func (k *Kernels) Transpose(dst, src []float32, stride, n int) {
 	if k.Level != Portable {
 		if i = n &^ (lanes - 1); i > 0 {
 			_, _ = dst[PanelRows*i-1], src[(PanelRows-1)*stride+i-1]
-			transpose16(&dst[0], &src[0], stride, i)
+			transpose16(&dst[0], &src[0], 4*stride, i)
 		}
 	}
 	for ; i < n; i++ {

@@ -69,7 +69,7 @@ func fromI8(dst *float32, src *int8, s float32, n int)
 //go:noescape
 func fromI8Columns(dst *float32, src *int8, s *float32, n int)
 
-// transpose16 writes dst[i][j] = src[j·stride+i] for j < 16, i < n, n a multiple of 8.
+// transpose16 writes dst[i][j] = src[j][i] for j < 16, i < n, n a multiple of 8; row j begins j·stride bytes behind row 0.
 //
 //go:noescape
 func transpose16(dst *float32, src *float32, stride int, n int)

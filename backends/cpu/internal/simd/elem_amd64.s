@@ -608,7 +608,6 @@ TEXT ·transpose16(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ stride+16(FP), DX
 	MOVQ n+24(FP), CX
-	SHLQ $0x02, DX
 	LEAQ (DX)(DX*2), R8
 	JMP  test
 

@@ -5,63 +5,53 @@ import (
 	"unsafe"
 )
 
-// The packers write one panel from up to 16 rows of stored weights; missing rows are zeros. dst must be the panel's
-// size and may be dirty.
+// The packers write one panel from up to 16 stored rows, which lie one after the other; missing rows are zeros. dst must be
+// the panel's size and may be dirty.
 
-// PackRows packs rows of k values of size bytes each (2 or 4): dst[k][16].
-func PackRows(dst []byte, rows [][]byte, k, size int) {
-	if len(rows) < PanelRows {
+// PackRows packs rows of n values of size bytes each (2 or 4): dst[n][16].
+func (k *Kernels) PackRows(dst, rows []byte, n, size int) {
+	count := len(rows) / (n * size)
+	if count < PanelRows {
 		clear(dst)
 	}
-	switch size {
-	case 2:
-		d := unsafe.Slice((*uint16)(unsafe.Pointer(&dst[0])), k*PanelRows)
-		for j, r := range rows {
-			for i := range k {
-				d[i*PanelRows+j] = binary.LittleEndian.Uint16(r[2*i:])
-			}
-		}
-	case 4:
-		pack32(dst, rows, k)
+	if size == 4 {
+		k.pack32(dst, rows, count, n, 4*n)
+		return
 	}
-}
-
-// PackPairs packs bf16 rows of k values so that k advances in pairs: dst[⌈k/2⌉][16][2].
-func PackPairs(dst []byte, rows [][]byte, k int) {
-	if len(rows) < PanelRows || k%2 != 0 {
-		clear(dst)
-	}
-	pack32(dst, rows, k/2)
-	if k%2 != 0 {
-		for j, r := range rows {
-			copy(dst[(k/2*PanelRows+j)*4:], r[2*(k-1):2*k])
+	d := unsafe.Slice((*uint16)(unsafe.Pointer(&dst[0])), n*PanelRows)
+	for i := range n {
+		for j := range count {
+			d[i*PanelRows+j] = binary.LittleEndian.Uint16(rows[2*(j*n+i):])
 		}
 	}
 }
 
-// pack32 interleaves n 32-bit words of each row.
-func pack32(dst []byte, rows [][]byte, n int) {
-	if n == 0 {
-		return
+// PackPairs packs bf16 rows of n values so that n advances in pairs: dst[⌈n/2⌉][16][2].
+func (k *Kernels) PackPairs(dst, rows []byte, n int) {
+	count := len(rows) / (2 * n)
+	if count < PanelRows || n%2 != 0 {
+		clear(dst)
 	}
-	d := unsafe.Slice((*uint32)(unsafe.Pointer(&dst[0])), n*PanelRows)
-	if len(rows) < PanelRows {
-		for j, r := range rows {
-			for i := range n {
-				d[i*PanelRows+j] = binary.LittleEndian.Uint32(r[4*i:])
-			}
+	k.pack32(dst, rows, count, n/2, 2*n)
+	if n%2 != 0 {
+		for j := range count {
+			copy(dst[(n/2*PanelRows+j)*4:], rows[2*(j*n+n-1):2*(j+1)*n])
 		}
-		return
 	}
-	// Four rows at a time: one pass keeps few enough streams open, and writes quarter lines.
-	for j := 0; j < PanelRows; j += 4 {
-		r0, r1, r2, r3 := rows[j][:4*n], rows[j+1][:4*n], rows[j+2][:4*n], rows[j+3][:4*n]
-		for i := range n {
-			q := d[i*PanelRows+j : i*PanelRows+j+4 : i*PanelRows+j+4]
-			q[0] = binary.LittleEndian.Uint32(r0[4*i:])
-			q[1] = binary.LittleEndian.Uint32(r1[4*i:])
-			q[2] = binary.LittleEndian.Uint32(r2[4*i:])
-			q[3] = binary.LittleEndian.Uint32(r3[4*i:])
+}
+
+// pack32 interleaves the first n 32-bit words of count rows, which are stride bytes apart.
+func (k *Kernels) pack32(dst, rows []byte, count, n, stride int) {
+	i := 0
+	if k.Level != Portable && count == PanelRows {
+		if i = n &^ (lanes - 1); i > 0 {
+			_, _ = dst[4*PanelRows*i-1], rows[(PanelRows-1)*stride+4*i-1]
+			transpose16((*float32)(unsafe.Pointer(&dst[0])), (*float32)(unsafe.Pointer(&rows[0])), stride, i)
+		}
+	}
+	for ; i < n; i++ {
+		for j := range count {
+			copy(dst[4*(i*PanelRows+j):][:4], rows[j*stride+4*i:])
 		}
 	}
 }
@@ -84,20 +74,23 @@ func Q8PanelBytes(k int) int { return k*PanelRows + k/Q8Values*2*PanelRows }
 
 // PackQ8 packs Q8_0 rows of k values: for each block eight groups of 16 rows × 4 integers, stored as unsigned with an
 // offset of 128; then for each block the 16 rows' f16 scales.
-func PackQ8(dst []byte, rows [][]byte, k int) {
-	if len(rows) < PanelRows {
+func (k *Kernels) PackQ8(dst, rows []byte, n int) {
+	const block = 2 + Q8Values
+	stride := n / Q8Values * block
+	count := len(rows) / stride
+	if count < PanelRows {
 		clear(dst)
 	}
-	const block = 2 + Q8Values
-	scales := dst[k*PanelRows:]
-	for j, r := range rows {
-		for b := range k / Q8Values {
-			src := r[b*block : (b+1)*block]
-			copy(scales[(b*PanelRows+j)*2:], src[:2])
-			to := dst[b*Q8Values*PanelRows+4*j:]
-			for g := range Q8Values / 4 {
-				binary.LittleEndian.PutUint32(to[g*64:], binary.LittleEndian.Uint32(src[2+4*g:])^0x80808080)
-			}
+	scales := dst[n*PanelRows:]
+	for b := range n / Q8Values {
+		panel := dst[b*Q8Values*PanelRows:][:Q8Values*PanelRows]
+		k.pack32(panel, rows[b*block+2:], count, Q8Values/4, stride)
+		for i := 0; i < len(panel); i += 8 {
+			word := panel[i : i+8]
+			binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)^0x8080808080808080)
+		}
+		for j := range count {
+			copy(scales[(b*PanelRows+j)*2:][:2], rows[j*stride+b*block:])
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 )
@@ -55,7 +56,7 @@ type kind struct {
 	name  string
 	tiles func(*Kernels) *Tiles
 	block int // k is a multiple of it
-	make  func(r *rand.Rand, rows, tokens, k int) operands
+	make  func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands
 }
 
 func random(r *rand.Rand, rows, k int) [][]float32 {
@@ -95,7 +96,7 @@ func f32Rows(x [][]float32) ([]byte, int) {
 	return b, 4 * len(x[0])
 }
 
-func panels(o *operands, bytes int, pack func(dst []byte, rows [][]byte)) {
+func panels(o *operands, bytes int, pack func(dst, rows []byte)) {
 	o.stride = bytes
 	n := (len(o.rows) + PanelRows - 1) / PanelRows
 	o.panel = make([]byte, n*bytes)
@@ -103,12 +104,12 @@ func panels(o *operands, bytes int, pack func(dst []byte, rows [][]byte)) {
 		o.panel[i] = 0xff // NaNs: packing must leave none
 	}
 	for p := range n {
-		pack(o.panel[p*bytes:(p+1)*bytes], o.rows[p*PanelRows:min((p+1)*PanelRows, len(o.rows))])
+		pack(o.panel[p*bytes:(p+1)*bytes], slices.Concat(o.rows[p*PanelRows:min((p+1)*PanelRows, len(o.rows))]...))
 	}
 }
 
-func element(size int, encode func(float32) uint32, decode func(uint32) float32) func(r *rand.Rand, rows, tokens, k int) operands {
-	return func(r *rand.Rand, rows, tokens, k int) operands {
+func element(size int, encode func(float32) uint32, decode func(uint32) float32) func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands {
+	return func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands {
 		o := operands{k: k, w: random(r, rows, k), x: random(r, tokens, k), kStride: size * PanelRows}
 		for _, w := range o.w {
 			var b []byte
@@ -119,7 +120,7 @@ func element(size int, encode func(float32) uint32, decode func(uint32) float32)
 			}
 			o.rows = append(o.rows, b)
 		}
-		panels(&o, size*PanelRows*k, func(dst []byte, rows [][]byte) { PackRows(dst, rows, k, size) })
+		panels(&o, size*PanelRows*k, func(dst, rows []byte) { ks.PackRows(dst, rows, k, size) })
 		o.acts, o.xStride = f32Rows(o.x)
 		return o
 	}
@@ -129,10 +130,10 @@ var kinds = []kind{
 	{"f32", func(k *Kernels) *Tiles { return &k.F32 }, 1, element(4, math.Float32bits, math.Float32frombits)},
 	{"f16", func(k *Kernels) *Tiles { return &k.F16 }, 1, element(2, func(v float32) uint32 { return uint32(ToF16(v)) }, func(v uint32) float32 { return F16(uint16(v)) })},
 	{"bf16", func(k *Kernels) *Tiles { return &k.BF16 }, 1, element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })},
-	{"pairs", func(k *Kernels) *Tiles { return &k.Pairs }, 1, func(r *rand.Rand, rows, tokens, k int) operands {
-		o := element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })(r, rows, tokens, k)
+	{"pairs", func(k *Kernels) *Tiles { return &k.Pairs }, 1, func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands {
+		o := element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })(ks, r, rows, tokens, k)
 		o.k = (k + 1) &^ 1
-		panels(&o, 2*PanelRows*o.k, func(dst []byte, rows [][]byte) { PackPairs(dst, rows, k) })
+		panels(&o, 2*PanelRows*o.k, func(dst, rows []byte) { ks.PackPairs(dst, rows, k) })
 		if o.k != k {
 			for i := range o.x {
 				o.x[i] = append(o.x[i], 0)
@@ -141,10 +142,10 @@ var kinds = []kind{
 		}
 		return o
 	}},
-	{"dot", func(k *Kernels) *Tiles { return &k.Dot }, 1, func(r *rand.Rand, rows, tokens, k int) operands {
-		o := element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })(r, rows, tokens, k)
+	{"dot", func(k *Kernels) *Tiles { return &k.Dot }, 1, func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands {
+		o := element(2, func(v float32) uint32 { return uint32(ToBF16(v)) }, func(v uint32) float32 { return BF16(uint16(v)) })(ks, r, rows, tokens, k)
 		o.k = (k + 1) &^ 1
-		panels(&o, 2*PanelRows*o.k, func(dst []byte, rows [][]byte) { PackPairs(dst, rows, k) })
+		panels(&o, 2*PanelRows*o.k, func(dst, rows []byte) { ks.PackPairs(dst, rows, k) })
 		o.acts, o.xStride = nil, 2*o.k
 		for _, x := range o.x {
 			for i, v := range x {
@@ -156,7 +157,7 @@ var kinds = []kind{
 		}
 		return o
 	}},
-	{"q8", func(k *Kernels) *Tiles { return &k.Q8 }, Q8Values, func(r *rand.Rand, rows, tokens, k int) operands {
+	{"q8", func(k *Kernels) *Tiles { return &k.Q8 }, Q8Values, func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands {
 		o := operands{k: k, w: make([][]float32, rows), x: random(r, tokens, k)}
 		for j := range rows {
 			var b []byte
@@ -174,7 +175,7 @@ var kinds = []kind{
 			}
 			o.rows = append(o.rows, b)
 		}
-		panels(&o, Q8PanelBytes(k), func(dst []byte, rows [][]byte) { PackQ8(dst, rows, k) })
+		panels(&o, Q8PanelBytes(k), func(dst, rows []byte) { ks.PackQ8(dst, rows, k) })
 		for t, x := range o.x {
 			blocks := make([]Q8Block, k/Q8Values)
 			quantizeQ8Go(blocks, x)
@@ -242,7 +243,7 @@ func TestTiles(t *testing.T) {
 					}
 					r := rand.New(rand.NewPCG(uint64(rows), uint64(k)))
 					tokens := 1 + r.IntN(40)
-					o := kind.make(r, rows, tokens, k)
+					o := kind.make(ks, r, rows, tokens, k)
 					c := multiply(t, tiles, &o, tokens, 0, (rows+PanelRows-1)/PanelRows, 0, tokens)
 					for i, x := range o.x {
 						for j, w := range o.w {
@@ -285,7 +286,7 @@ func TestGeometry(t *testing.T) {
 				continue
 			}
 			const rows, tokens = 16*9 + 5, 41
-			o := kind.make(rand.New(rand.NewPCG(1, 2)), rows, tokens, 8*kind.block+288)
+			o := kind.make(ks, rand.New(rand.NewPCG(1, 2)), rows, tokens, 8*kind.block+288)
 			all := multiply(t, tiles, &o, tokens, 0, 10, 0, tokens)
 			for count := 1; count <= 33; count++ {
 				for panels := 1; panels <= 5; panels++ {
@@ -324,7 +325,7 @@ func TestLevelsAgree(t *testing.T) {
 			if kind.name == "dot" {
 				continue
 			}
-			o := kind.make(rand.New(rand.NewPCG(3, 4)), 40, 7, 5*kind.block)
+			o := kind.make(ks, rand.New(rand.NewPCG(3, 4)), 40, 7, 5*kind.block)
 			now[kind.name] = multiply(t, kind.tiles(ks), &o, 7, 0, 3, 0, 7)
 		}
 		if first == nil {
@@ -346,7 +347,7 @@ func TestAdd(t *testing.T) {
 			}
 			const k = 24
 			for tokens := 1; tokens <= 9; tokens++ {
-				o := kind.make(rand.New(rand.NewPCG(5, uint64(tokens))), 64, tokens, k)
+				o := kind.make(ks, rand.New(rand.NewPCG(5, uint64(tokens))), 64, tokens, k)
 				want := multiply(t, tiles, &o, tokens, 0, 4, 0, tokens)
 				c := make([]float32, tokens*64)
 				step, size := 8, o.stride/k

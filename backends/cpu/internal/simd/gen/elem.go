@@ -364,9 +364,8 @@ func conversions() {
 func transpose() {
 	TEXT("transpose16", NOSPLIT, "func(dst, src *float32, stride, n int)")
 	Pragma("noescape")
-	Doc("transpose16 writes dst[i][j] = src[j·stride+i] for j < 16, i < n, n a multiple of 8.")
+	Doc("transpose16 writes dst[i][j] = src[j][i] for j < 16, i < n, n a multiple of 8; row j begins j·stride bytes behind row 0.")
 	r := args("dst", "src", "stride", "n")
-	SHLQ(Imm(2), r[2])
 	three, low, high := reg.R8, reg.R9, reg.R10
 	LEAQ(Mem{Base: r[2], Index: r[2], Scale: 2}, three)
 	JMP(LabelRef("test"))
