@@ -173,11 +173,11 @@ func (r *runner) prompt(ctx context.Context, seq, n int, seed uint64) error {
 		if err := r.step(&b, seq, ids, n == 0); err != nil {
 			return err
 		}
-		t, err := r.in.Start(&b)
+		t, err := r.start(ctx, &b)
 		if err != nil {
 			return err
 		}
-		if _, err := r.in.Wait(ctx, t); err != nil {
+		if _, err := r.in.Wait(context.Background(), t); err != nil {
 			return err
 		}
 	}
@@ -187,14 +187,14 @@ func (r *runner) prompt(ctx context.Context, seq, n int, seed uint64) error {
 // decode generates n tokens for every sequence.
 func (r *runner) decode(ctx context.Context, depth, n int) (err error) {
 	var flight []*model.Ticket
-	wait := func(ctx context.Context) error {
-		_, err := r.in.Wait(ctx, flight[0])
+	wait := func() error {
+		_, err := r.in.Wait(context.Background(), flight[0])
 		flight = flight[1:]
 		return err
 	}
 	defer func() { // after a failure too: what was started is waited for
 		for len(flight) > 0 {
-			err = errors.Join(err, wait(context.Background()))
+			err = errors.Join(err, wait())
 		}
 	}()
 	for range n {
@@ -204,15 +204,23 @@ func (r *runner) decode(ctx context.Context, depth, n int) (err error) {
 				return err
 			}
 		}
-		t, err := r.in.Start(&b)
+		t, err := r.start(ctx, &b)
 		if err != nil {
 			return err
 		}
 		if flight = append(flight, t); len(flight) == depth {
-			if err := wait(ctx); err != nil {
+			if err := wait(); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// start begins a step unless ctx has ended. Steps are short: those that were started are waited for in any case.
+func (r *runner) start(ctx context.Context, b *model.Batch) (*model.Ticket, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return r.in.Start(b)
 }
