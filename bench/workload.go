@@ -3,10 +3,12 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -41,19 +43,25 @@ func ParseWorkload(s string) (Workload, error) {
 		return bad()
 	}
 	for i, into := range []*[2]int{&w.In, &w.Out} {
-		if n, err := fmt.Sscanf(fields[1+i], "%d:%d", &into[0], &into[1]); err != nil || n != 2 || into[0] < 1 || into[1] < into[0] {
+		low, high, _ := strings.Cut(fields[1+i], ":")
+		var lowErr, highErr error
+		into[0], lowErr = strconv.Atoi(low)
+		into[1], highErr = strconv.Atoi(high)
+		if lowErr != nil || highErr != nil || into[0] < 1 || into[1] < into[0] {
 			return bad()
 		}
 	}
 	for _, f := range fields[3:] {
 		key, value, _ := strings.Cut(f, "=")
-		n, err := strconv.ParseUint(value, 10, 31)
-		switch {
-		case err == nil && key == "seed":
-			w.Seed = n
-		case err == nil && key == "concurrency":
-			w.Concurrency = int(n)
+		switch key {
+		case "seed":
+			w.Seed, err = strconv.ParseUint(value, 10, 64)
+		case "concurrency":
+			w.Concurrency, err = strconv.Atoi(value)
 		default:
+			return bad()
+		}
+		if err != nil || w.Concurrency < 0 {
 			return bad()
 		}
 	}
@@ -80,34 +88,37 @@ func (w Workload) jobs(vocab int) []job {
 	return jobs
 }
 
-// client runs one request to its end and calls token for each token.
-type client func(ctx context.Context, j job, token func()) error
+// client runs one request to its end. It calls token as text arrives, and answers how many tokens were generated.
+type client func(ctx context.Context, j job, token func()) (tokens int, err error)
 
 // Run sends the workload to an engine.
 func (w Workload) Run(ctx context.Context, e *ullm.Engine) (Result, error) {
 	greedy := 0.0
-	return w.run(ctx, e.Tokenizer().Size(), func(ctx context.Context, j job, token func()) error {
+	return w.run(ctx, e.Tokenizer().Size(), func(ctx context.Context, j job, token func()) (int, error) {
+		n := 0
 		for _, err := range e.Generate(ctx, ullm.Request{Tokens: j.prompt, MaxTokens: j.out, Temperature: &greedy, IgnoreEOS: true}) {
 			if err != nil {
-				return err
+				return n, err
 			}
 			token()
+			n++
 		}
-		return nil
+		return n, nil
 	})
 }
 
 // RunURL sends the workload to a server that speaks OpenAI's API. Prompts are token ids below vocab.
 func (w Workload) RunURL(ctx context.Context, url, modelName, apiKey string, vocab int) (Result, error) {
 	url = strings.TrimSuffix(strings.TrimSuffix(url, "/"), "/v1") + "/v1/completions"
-	return w.run(ctx, vocab, func(ctx context.Context, j job, token func()) error {
-		body, err := json.Marshal(map[string]any{"model": modelName, "prompt": j.prompt, "max_tokens": j.out, "temperature": 0, "ignore_eos": true, "stream": true})
+	return w.run(ctx, vocab, func(ctx context.Context, j job, token func()) (int, error) {
+		body, err := json.Marshal(map[string]any{"model": modelName, "prompt": j.prompt, "max_tokens": j.out, "temperature": 0,
+			"ignore_eos": true, "stream": true, "stream_options": map[string]any{"include_usage": true}})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		r.Header.Set("Content-Type", "application/json")
 		if apiKey != "" {
@@ -115,88 +126,122 @@ func (w Workload) RunURL(ctx context.Context, url, modelName, apiKey string, voc
 		}
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
 			b, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
-			return fmt.Errorf("bench: %s answers %s: %s", url, resp.Status, b)
+			return 0, fmt.Errorf("bench: %s answers %s: %s", url, resp.Status, b)
 		}
-		lines := bufio.NewScanner(resp.Body)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			var chunk struct{ Choices []json.RawMessage }
-			data, ok := strings.CutPrefix(lines.Text(), "data: ")
-			if ok && json.Unmarshal([]byte(data), &chunk) == nil && len(chunk.Choices) > 0 {
-				token()
-			}
-		}
-		return lines.Err()
+		return readStream(resp.Body, token)
 	})
 }
 
+// readStream reads the server-sent events of a completion. The number of tokens is the server's own where it tells, since
+// an event may hold several or none.
+func readStream(r io.Reader, token func()) (tokens int, err error) {
+	told := false
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data:")
+		if !ok {
+			continue
+		}
+		if data = strings.TrimSpace(data); data == "[DONE]" {
+			return tokens, nil
+		}
+		var event struct {
+			Choices []struct {
+				Text   string
+				Finish *string `json:"finish_reason"`
+			}
+			Usage *struct {
+				Tokens int `json:"completion_tokens"`
+			}
+			Error *json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(data), &event); err != nil {
+			return tokens, fmt.Errorf("bench: the stream holds no JSON: %w", err)
+		}
+		if event.Error != nil {
+			return tokens, fmt.Errorf("bench: the server broke off: %s", *event.Error)
+		}
+		if c := event.Choices; len(c) > 0 && (c[0].Text != "" || c[0].Finish == nil) { // some servers finish with an event of its own
+			token()
+			if !told {
+				tokens++
+			}
+		}
+		if event.Usage != nil {
+			tokens, told = event.Usage.Tokens, true
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return tokens, err
+	}
+	return tokens, fmt.Errorf("bench: the stream broke off: %w", io.ErrUnexpectedEOF)
+}
+
+// run sends all requests, as many at once as the workload says, and measures. Requests that fail are counted; the error
+// is the first one's.
 func (w Workload) run(ctx context.Context, vocab int, c client) (Result, error) {
 	jobs := w.jobs(vocab)
 	at := len(jobs)
 	if w.Concurrency > 0 {
 		at = min(at, w.Concurrency)
 	}
-	var (
-		mu          sync.Mutex
-		first       []float64
-		inter       []float64
-		result      = Result{Test: "workload", Batch: at, Requests: len(jobs)}
-		firstErr    error
-		clients     sync.WaitGroup
-		waiting     = make(chan job, len(jobs))
-		begun       = time.Now()
-		oneAtATime  = func(f func()) { mu.Lock(); f(); mu.Unlock() }
-		outputCount int
-	)
+	waiting := make(chan job, len(jobs))
 	for _, j := range jobs {
 		waiting <- j
 	}
 	close(waiting)
+	var (
+		result       = Result{Test: "workload", Batch: at, Requests: len(jobs)}
+		mu           sync.Mutex
+		first, inter []float64 // seconds to a request's first token, and between two
+		failure      error
+		clients      sync.WaitGroup
+	)
+	one := func(j job) {
+		var arrivals []time.Time
+		begun := time.Now()
+		tokens, err := c(ctx, j, func() { arrivals = append(arrivals, time.Now()) })
+		mu.Lock()
+		defer mu.Unlock()
+		for i, t := range arrivals {
+			if i == 0 {
+				first = append(first, t.Sub(begun).Seconds())
+			} else {
+				inter = append(inter, t.Sub(arrivals[i-1]).Seconds())
+			}
+		}
+		result.OutputSize += tokens
+		if err != nil {
+			result.Failed++
+			failure = cmp.Or(failure, err)
+		}
+	}
+	begun := time.Now()
 	for range at {
 		clients.Go(func() {
 			for j := range waiting {
-				last, n := time.Now(), 0
-				err := c(ctx, j, func() {
-					now := time.Now()
-					oneAtATime(func() {
-						if n == 0 {
-							first = append(first, now.Sub(last).Seconds())
-						} else {
-							inter = append(inter, now.Sub(last).Seconds())
-						}
-						outputCount++
-					})
-					last = now
-					n++
-				})
-				if err != nil {
-					oneAtATime(func() {
-						result.Failed++
-						if firstErr == nil {
-							firstErr = err
-						}
-					})
-				}
+				one(j)
 			}
 		})
 	}
 	clients.Wait()
-	result.OutputSize = outputCount
-	result.TokensPerSecond = spread([]float64{float64(outputCount) / time.Since(begun).Seconds()})
+	result.TokensPerSecond = spread([]float64{float64(result.OutputSize) / time.Since(begun).Seconds()})
 	result.TTFTP50, result.TTFTP99 = quantile(first, .5), quantile(first, .99)
 	result.InterP50, result.InterP99 = quantile(inter, .5), quantile(inter, .99)
-	return result, firstErr
+	return result, failure
 }
 
+// quantile is the smallest value that at least the share p of all values do not exceed.
 func quantile(v []float64, p float64) float64 {
 	if len(v) == 0 {
 		return 0
 	}
 	slices.Sort(v)
-	return v[min(len(v)-1, int(p*float64(len(v))))]
+	return v[max(int(math.Ceil(p*float64(len(v)))), 1)-1]
 }
