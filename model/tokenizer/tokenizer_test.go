@@ -232,7 +232,7 @@ func TestLinear(t *testing.T) {
 		m1, s1 := steps(n)
 		m2, s2 := steps(n * factor)
 		// n log n: 16 times the text has queues of 4 more levels, of at least 12
-		if m2 > m1*factor*3/2 || m1 > n*len(unit)*shortWord {
+		if m2 > m1*factor*3/2 || m1 > n*len(unit)*64 {
 			t.Errorf("%q: %d and %d steps of merging for %d and %d of it", unit, m1, m2, n, n*factor)
 		}
 		if s2 > s1*factor*11/10 || s2 > 8*n*factor*utf8.RuneCountInString(unit) {
