@@ -41,6 +41,9 @@ func Open(name string, id int, o Options) (tensor.Device, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if id < 0 {
+		return nil, fmt.Errorf("backends: there is no device %d; devices are numbered from 0", id)
+	}
 	if name == "auto" {
 		return openAuto(id, o)
 	}
@@ -83,7 +86,7 @@ func openAuto(id int, o Options) (tensor.Device, error) {
 		}
 		o.Log.Info("backend passed over", "backend", b.Name, "why", why)
 	}
-	return nil, errors.New("backends: no usable device")
+	return nil, fmt.Errorf("backends: no usable device %d; the log says why each backend was passed over", id)
 }
 
 // any device will do.
