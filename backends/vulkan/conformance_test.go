@@ -1,0 +1,35 @@
+//go:build cgo && (linux || windows)
+
+package vulkan_test
+
+import (
+	"errors"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/ullm/ullm/backends/vulkan"
+	"github.com/ullm/ullm/tensor"
+	"github.com/ullm/ullm/tensor/tensortest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open opens the first device, and skips where there is none.
+func open(t testing.TB, o vulkan.Options) tensor.Device {
+	t.Helper()
+	d, err := vulkan.Open(o)
+	if errors.Is(err, vulkan.ErrNoVulkan) {
+		t.Skipf("%v (Debian: libvulkan1, mesa-vulkan-drivers)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestConformance(t *testing.T) {
+	tensortest.Run(t, func(t testing.TB, fault tensortest.Fault) tensor.Device {
+		return open(t, vulkan.Options{Fault: fault})
+	}, tensortest.Config{})
+}

@@ -1,0 +1,145 @@
+//go:build cgo && (linux || windows)
+
+package vulkan
+
+import (
+	"github.com/ullm/ullm/tensor"
+)
+
+// The lowering of each operation. Push constants are in the order of the shader's struct Push.
+
+// Words of the sections of a Forward block, as tensor.ForwardLimits lays them out.
+const (
+	headerWords  = 16
+	seqWords     = 8
+	pageWords    = 3
+	paramWords   = 1 + 16
+	historyWords = 3
+)
+
+func (b *binder) prepare(n *tensor.Node) {
+	limits := n.Attr.(tensor.ForwardLimits)
+	slots, spec, l := b.slots(n.In[1])
+	ids := headerWords
+	seqs := ids + limits.Tokens
+	pages := seqs + limits.Seqs*seqWords
+	params := pages + limits.Pages*pageWords
+	history := params + limits.Params*paramWords
+	bias := history + limits.History*historyWords
+	p := new(push).address(b.at(n.In[0]), slots, b.at(n.Out[0]), b.at(n.Out[1])).
+		u32(ids, seqs, pages, params, history, bias).
+		u32(int(l.Last), int(l.Params), int(l.Pages), int(l.Bias), int(l.Biases), int(l.Counts), int(l.Prompt)).
+		u32(spec.MaxPages, spec.Bias, spec.Vocab, l.PromptWords)
+	b.launch(kernel{name: "prepare"}, 1, 1, p)
+}
+
+func (b *binder) embed(n *tensor.Node) {
+	w, x := b.weight(n.In[0]), n.Out[0]
+	p := new(push).address(w.planes()...).address(b.at(n.In[1]), b.at(x), b.count(x)).
+		u32(b.capacity(x), w.spec.Cols, w.spec.Rows(), w.layout.chunks, int(w.layout.shift))
+	b.launch(kernel{"embed", [4]uint32{uint32(w.spec.Format)}}, b.capacity(x), 1, p)
+}
+
+func (b *binder) addRMSNorm(n *tensor.Node) {
+	x, normed, sum := n.In[0], n.Out[len(n.Out)-1], tensor.Value(0)
+	if len(n.Out) == 2 {
+		sum = n.Out[0]
+	}
+	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), b.at(sum), b.at(normed), 0, b.count(x)).
+		u32(b.capacity(x), b.graph.ColsOf(x)).f32(n.Attr.(tensor.NormAttr).Eps)
+	b.launch(kernel{name: "norm"}, b.capacity(x), 1, p)
+}
+
+func (b *binder) keepRows(n *tensor.Node) {
+	x, kept := n.In[0], n.In[3]
+	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), 0, b.state(n.In[4]).address(), b.at(kept), b.count(kept)).
+		u32(b.capacity(kept), b.graph.ColsOf(x)).f32(n.Attr.(tensor.NormAttr).Eps)
+	b.launch(kernel{name: "norm"}, b.capacity(kept), 1, p)
+}
+
+func (b *binder) takeRows(n *tensor.Node) {
+	x := n.Out[0]
+	hidden := b.state(n.In[0])
+	p := new(push).address(hidden.address(), b.at(n.In[1]), b.at(x), b.count(x)).
+		u32(b.capacity(x), b.graph.ColsOf(x), hidden.spec.Rows.Rows)
+	b.launch(kernel{name: "rows"}, b.capacity(x), 1, p)
+}
+
+func (b *binder) linear(n *tensor.Node) {
+	bias, first := b.vector(n.In[1]), 0
+	for _, v := range n.In[2:] {
+		w := b.weight(v)
+		at := bias
+		if bias != 0 {
+			at += uint64(4 * first)
+		}
+		b.product(n.In[0], n.Out[0], w, at, first, w.spec.Rows(), 0)
+		first += w.spec.Rows()
+	}
+}
+
+func (b *binder) linearSwiGLU(n *tensor.Node) {
+	w := b.weight(n.In[1])
+	b.product(n.In[0], n.Out[0], w, 0, 0, w.spec.Rows()/2, 1)
+}
+
+// Lanes of a workgroup of the linear shader, and the most tokens that it takes at once.
+const (
+	linearLanes = 32
+	linearTile  = 8
+)
+
+// product multiplies by one weight, to columns of y from first.
+func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows int, swiglu uint32) {
+	capacity, cols := b.capacity(x), w.spec.Cols
+	tile := 1
+	for tile < capacity && tile < linearTile {
+		tile *= 2
+	}
+	aligned := uint32(0)
+	if cols%chunkValues == 0 && b.at(x)%16 == 0 {
+		aligned = 1
+	}
+	p := new(push).address(w.planes()...).address(b.at(x), b.at(y), bias, b.count(x)).
+		u32(capacity, cols, b.graph.ColsOf(y), first, rows, w.layout.chunks, int(w.layout.shift))
+	b.launch(kernel{"linear", [4]uint32{uint32(w.spec.Format), uint32(tile), swiglu, aligned}},
+		(rows+linearLanes-1)/linearLanes, (capacity+tile-1)/tile, p)
+}
+
+func (b *binder) swiGLU(n *tensor.Node) {
+	x, y := n.In[0], n.Out[0]
+	const threads, most = 256, 4096
+	p := new(push).address(b.at(x), b.at(y), b.count(x)).u32(b.capacity(x), b.graph.ColsOf(y))
+	values := b.capacity(x) * b.graph.ColsOf(y)
+	b.launch(kernel{name: "swiglu"}, min((values+threads-1)/threads, most), 1, p)
+}
+
+func (b *binder) qkNormRopeStore(n *tensor.Node) {
+	a := n.Attr.(tensor.HeadAttr)
+	x := n.In[0]
+	rope, k, v := b.weight(n.In[3]), b.state(n.In[5]), b.state(n.In[6])
+	p := new(push).address(b.at(x), b.vector(n.In[1]), b.vector(n.In[2]), rope.address(), b.at(n.In[4]), k.address(), v.address(),
+		b.at(n.Out[0]), b.count(x), uint64(k.spec.KV.Values())).
+		u32(b.capacity(x), a.QueryHeads, a.KVHeads, a.HeadDim, rope.layout.chunks*chunkValues).f32(a.Eps)
+	b.launch(kernel{"rope", [4]uint32{uint32(k.spec.KV.Format)}}, a.QueryHeads+2*a.KVHeads, b.capacity(x), p)
+}
+
+func (b *binder) attention(n *tensor.Node) {
+	a := n.Attr.(tensor.HeadAttr)
+	q := n.In[0]
+	k, v := b.state(n.In[2]), b.state(n.In[3])
+	slots, spec, l := b.slots(n.In[4])
+	p := new(push).address(b.at(q), b.at(n.In[1]), k.address(), v.address(), slots+4*uint64(l.Pages), b.at(n.Out[0]), b.count(q),
+		uint64(k.spec.KV.Values())).
+		u32(b.capacity(q), a.QueryHeads, a.KVHeads, a.HeadDim, spec.MaxPages).f32(a.Scale)
+	b.launch(kernel{"attention", [4]uint32{uint32(k.spec.KV.Format)}}, a.QueryHeads, b.capacity(q), p)
+}
+
+func (b *binder) sample(n *tensor.Node) {
+	logits := n.In[0]
+	slots, spec, l := b.slots(n.In[2])
+	p := new(push).address(b.at(logits), b.at(n.In[1]), slots, b.at(n.Out[0]), b.count(logits), b.arena+uint64(b.plan.work)).
+		u32(int(l.Last), int(l.Params), int(l.Bias), int(l.Biases), int(l.Counts), int(l.Prompt)).
+		u32(b.capacity(logits), spec.Vocab, spec.Bias, l.PromptWords)
+	b.launch(kernel{name: "sample"}, b.capacity(logits), 1, p)
+}

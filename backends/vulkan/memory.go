@@ -1,0 +1,307 @@
+//go:build cgo && (linux || windows)
+
+package vulkan
+
+// #include "vk.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/ullm/ullm/tensor"
+)
+
+// Device memory is taken in blocks, each with one buffer over all of it, and dealt out from them: drivers allow few
+// allocations. What is large gets a block of its own.
+const (
+	blockBytes = 32 << 20
+	ownBlock   = blockBytes / 4
+	alignment  = 256
+)
+
+// place says which kind of memory a buffer is in.
+type place uint8
+
+const (
+	onDevice place = iota // weights, caches, scratch
+	onHost                // what passes between processor and device
+	numPlaces
+)
+
+// memory deals out device memory.
+type memory struct {
+	d      *device
+	mu     sync.Mutex
+	kind   [numPlaces]int  // memory types
+	mapped [numPlaces]bool // the processor reaches it
+	blocks [numPlaces][]*block
+}
+
+type region = C.ullm_memory
+
+// block is one allocation of the driver's.
+type block struct {
+	region
+	place place
+	bytes int64
+	free  []span // by offset; neighbours are merged
+}
+
+type span struct{ at, bytes int64 }
+
+func (m *memory) init(d *device) {
+	m.d = d
+	p := d.physical
+	m.kind = [numPlaces]int{p.deviceType(), p.hostType()}
+	m.mapped = [numPlaces]bool{p.mapped() && !d.options.Staged, true}
+}
+
+// buffer is a piece of counted memory: the common part of weights, states and arenas.
+type buffer struct {
+	d     *device
+	use   tensor.Use
+	block *block // nil for no bytes
+	at    int64
+	bytes int64
+	name  string
+	freed atomic.Bool
+}
+
+func (d *device) alloc(p place, use tensor.Use, n int64, name string) (*buffer, error) {
+	if err := d.call("allocate %s (%d bytes)", name, n); err != nil {
+		return nil, err
+	}
+	b := &buffer{d: d, use: use, bytes: n, name: name}
+	if n > 0 {
+		var err error
+		if b.block, b.at, err = d.memory.take(p, (n+alignment-1)/alignment*alignment); err != nil {
+			return nil, fmt.Errorf("vulkan: %s (%d bytes): %w", name, n, err)
+		}
+	}
+	d.ledger.Alloc(use, n)
+	return b, nil
+}
+
+func (b *buffer) free() {
+	if b.freed.Swap(true) {
+		return
+	}
+	if b.block != nil {
+		b.d.memory.give(b.block, b.at, (b.bytes+alignment-1)/alignment*alignment)
+	}
+	b.d.ledger.Free(b.use, b.bytes)
+}
+
+func (b *buffer) what() string { return b.name }
+
+// Bytes is the size of what is held.
+func (b *buffer) Bytes() int64 { return b.bytes }
+
+// address is where shaders find it.
+func (b *buffer) address() uint64 {
+	if b.block == nil {
+		return 0
+	}
+	return uint64(b.block.address) + uint64(b.at)
+}
+
+// host is the memory as the processor sees it; nil where it does not reach it.
+func (b *buffer) host() []byte {
+	if b.block == nil || b.block.mapped == nil {
+		return nil
+	}
+	return unsafe.Slice((*byte)(b.block.mapped), b.block.bytes)[b.at:][:b.bytes:b.bytes]
+}
+
+// copyOf describes a copy of n bytes between two buffers.
+func copyOf(from *buffer, fromAt int64, to *buffer, toAt, n int64) C.ullm_copy {
+	return C.ullm_copy{
+		from: C.uint64_t(uintptr(from.block.buffer)), from_offset: C.uint64_t(from.at + fromAt),
+		to: C.uint64_t(uintptr(to.block.buffer)), to_offset: C.uint64_t(to.at + toAt), bytes: C.uint64_t(n),
+	}
+}
+
+// take finds room for n bytes, a multiple of alignment.
+func (m *memory) take(p place, n int64) (*block, int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n < ownBlock {
+		for _, b := range m.blocks[p] {
+			for i, s := range b.free {
+				if s.bytes >= n {
+					b.free[i] = span{s.at + n, s.bytes - n}
+					if s.bytes == n {
+						b.free = append(b.free[:i], b.free[i+1:]...)
+					}
+					return b, s.at, nil
+				}
+			}
+		}
+	}
+	size := int64(blockBytes)
+	if n >= ownBlock {
+		size = n
+	}
+	b, err := m.allocate(p, size)
+	if err != nil && size > n && errors.Is(err, tensor.ErrOutOfMemory) {
+		size = n // perhaps there is room for this alone
+		b, err = m.allocate(p, size)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if size > n {
+		b.free = []span{{n, size - n}}
+	}
+	m.blocks[p] = append(m.blocks[p], b)
+	return b, 0, nil
+}
+
+// allocate asks the driver for a block.
+func (m *memory) allocate(p place, n int64) (*block, error) {
+	if err := m.room(p, n); err != nil {
+		return nil, err
+	}
+	if err := m.d.fault("vkAllocateMemory"); err != nil {
+		return nil, err
+	}
+	b := &block{place: p, bytes: n}
+	mapped := C.int(0)
+	if m.mapped[p] {
+		mapped = 1
+	}
+	r := C.ullm_memory_create(m.d.raw, C.uint64_t(n), C.uint32_t(m.kind[p]), mapped, &b.region)
+	if err := m.d.check(r, fmt.Sprintf("allocate %d bytes", n)); err != nil {
+		if errors.Is(err, tensor.ErrOutOfMemory) {
+			return nil, fmt.Errorf("%w; %s", err, m.advice(p))
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// room checks a block against the driver's limit and the share of the memory that may be used.
+func (m *memory) room(p place, n int64) error {
+	ph := m.d.physical
+	if most := int64(ph.max_allocation); most > 0 && n > most {
+		return fmt.Errorf("%w: one buffer of %d bytes, the driver allows %d", tensor.ErrOutOfMemory, n, most)
+	}
+	if m.d.options.Fraction <= 0 || p != onDevice {
+		return nil
+	}
+	now := ph.budget(m.d.instance)
+	limit := int64(float64(now.total()) * m.d.options.Fraction)
+	used := now.total() - now.free()
+	if now.memory_budget == 0 {
+		used = m.held(onDevice)
+	}
+	if used+n > limit {
+		return fmt.Errorf("%w: asked for %d bytes, %d of %d are in use and %.0f%% may be; %s", tensor.ErrOutOfMemory, n, used,
+			now.total(), 100*m.d.options.Fraction, m.advice(p))
+	}
+	return nil
+}
+
+// advice says what is free and what to do.
+func (m *memory) advice(p place) string {
+	free := m.d.physical.budget(m.d.instance).free()
+	return fmt.Sprintf("%d bytes are free; lower --context-len or --max-bs, raise --gpu-memory-utilization, or take a smaller format", free)
+}
+
+// held is how much the blocks of a place hold.
+func (m *memory) held(p place) (n int64) {
+	for _, b := range m.blocks[p] {
+		n += b.bytes
+	}
+	return n
+}
+
+// give takes room back, and returns a block that is wholly free to the driver, except the last small one of its place.
+func (m *memory) give(b *block, at, n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := 0
+	for i < len(b.free) && b.free[i].at < at {
+		i++
+	}
+	b.free = append(b.free, span{})
+	copy(b.free[i+1:], b.free[i:])
+	b.free[i] = span{at, n}
+	if i+1 < len(b.free) && at+n == b.free[i+1].at {
+		b.free[i].bytes += b.free[i+1].bytes
+		b.free = append(b.free[:i+1], b.free[i+2:]...)
+	}
+	if i > 0 && b.free[i-1].at+b.free[i-1].bytes == at {
+		b.free[i-1].bytes += b.free[i].bytes
+		b.free = append(b.free[:i], b.free[i+1:]...)
+	}
+	if len(b.free) != 1 || b.free[0].bytes != b.bytes {
+		return
+	}
+	list := m.blocks[b.place]
+	small := 0
+	for _, o := range list {
+		if o.bytes == blockBytes {
+			small++
+		}
+	}
+	if b.bytes == blockBytes && small == 1 {
+		return
+	}
+	for j, o := range list {
+		if o == b {
+			m.blocks[b.place] = append(list[:j], list[j+1:]...)
+			break
+		}
+	}
+	C.ullm_memory_destroy(m.d.raw, &b.region)
+}
+
+// destroy returns every block.
+func (m *memory) destroy() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, list := range m.blocks {
+		for _, b := range list {
+			C.ullm_memory_destroy(m.d.raw, &b.region)
+		}
+		m.blocks[p] = nil
+	}
+}
+
+// budget is the device as it is now: its free memory changes.
+func (p *physical) budget(in *instance) *physical {
+	now := *p
+	C.ullm_physical_budget(in.getProc, in.raw(), unsafe.Pointer(p.handle), &now.facts)
+	return &now
+}
+
+// arena is the scratch memory of programs.
+type arena struct{ *buffer }
+
+func (d *device) NewArena(bytes int64) (tensor.Arena, error) {
+	if bytes < 0 {
+		return nil, fmt.Errorf("vulkan: arena of %d bytes", bytes)
+	}
+	b, err := d.alloc(onDevice, tensor.UseScratch, bytes, "arena")
+	if err != nil {
+		return nil, err
+	}
+	a := &arena{b}
+	if err := d.add(a); err != nil {
+		b.free()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *arena) Close() error {
+	if a.d.remove(a) {
+		a.free()
+	}
+	return nil
+}

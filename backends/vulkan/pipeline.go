@@ -1,0 +1,67 @@
+//go:build cgo && (linux || windows)
+
+package vulkan
+
+// #include "vk.h"
+import "C"
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+
+	shadercode "github.com/ullm/ullm/shaders"
+)
+
+// kernel is a shader with its specialization constants.
+type kernel struct {
+	name      string
+	constants [4]uint32
+}
+
+// String is "linear(4 8 0 1)".
+func (k kernel) String() string { return fmt.Sprintf("%s%v", k.name, k.constants) }
+
+// shaders are the pipelines that were made, which programs share and which live as long as the device.
+type shaders struct {
+	d     *device
+	mu    sync.Mutex
+	made  map[kernel]unsafe.Pointer
+	cache unsafe.Pointer
+}
+
+func (s *shaders) init(d *device) { s.d, s.made = d, map[kernel]unsafe.Pointer{} }
+
+// pipeline makes a kernel's pipeline on first use.
+func (s *shaders) pipeline(k kernel) (unsafe.Pointer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.made[k]; p != nil {
+		return p, nil
+	}
+	code, err := shadercode.LoadSPIRV(k.name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.d.fault("vkCreateComputePipelines, %s", k); err != nil {
+		return nil, err
+	}
+	var p unsafe.Pointer
+	constants := (*C.uint32_t)(unsafe.Pointer(&k.constants[0]))
+	// The binary is Go memory without pointers, held until the call returns.
+	r := C.ullm_pipeline_create(s.d.raw, s.cache, unsafe.Pointer(&code[0]), C.size_t(len(code)), constants, C.uint32_t(len(k.constants)), &p)
+	if err := s.d.check(r, "compile "+k.String()); err != nil {
+		return nil, err
+	}
+	s.made[k] = p
+	return p, nil
+}
+
+func (s *shaders) destroy() {
+	for _, p := range s.made {
+		C.ullm_pipeline_destroy(s.d.raw, p)
+	}
+	if s.cache != nil {
+		C.ullm_cache_destroy(s.d.raw, s.cache)
+	}
+}

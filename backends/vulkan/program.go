@@ -1,0 +1,275 @@
+//go:build cgo && (linux || windows)
+
+package vulkan
+
+// #include "vk.h"
+import "C"
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ullm/ullm/tensor"
+)
+
+// program is a graph as recorded command buffers, one for each run that may be in flight.
+type program struct {
+	d      *device
+	plan   *plan
+	arena  *arena
+	print  string
+	block  *buffer       // the step block on the device
+	stages []*buffer     // for each slot what its step block comes from and its outputs go to
+	runs   []*slot       // all
+	counts []tensor.Rows // every live count in the step block, to be checked before a run
+
+	slots  []*slot // those free; under device.mu
+	steps  []*step // those free; under device.mu
+	flying int     // runs started and not done; under device.mu
+}
+
+// slot is what one run in flight needs.
+type slot struct {
+	commands C.ullm_commands
+	in, out  []byte // as the processor sees them
+}
+
+func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, error) {
+	pl, ok := tp.(*plan)
+	if !ok || pl.d != d {
+		return nil, fmt.Errorf("vulkan: compile: a plan of another device (%T)", tp)
+	}
+	g := pl.graph
+	if err := d.call("compile %s", g.Name); err != nil {
+		return nil, err
+	}
+	a, ok := bind.Arena.(*arena)
+	if !ok || a.d != d || a.Bytes() < pl.Scratch() || a.freed.Load() {
+		return nil, fmt.Errorf("vulkan: compile %s: needs an arena of this device with at least %d bytes", g.Name, pl.Scratch())
+	}
+	p := &program{d: d, plan: pl, arena: a}
+	if err := p.build(bind); err != nil {
+		p.free()
+		return nil, fmt.Errorf("vulkan: compile %s: %w", g.Name, err)
+	}
+	if err := d.add(p); err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+// build allocates, lowers and records.
+func (p *program) build(bind tensor.Bindings) (err error) {
+	d, g := p.d, p.plan.graph
+	for v := tensor.Value(1); int(v) < g.Values(); v++ {
+		if r := g.RowsOf(v); g.KindOf(v) != tensor.Stored && r.Count >= 0 && !slices.Contains(p.counts, r) {
+			p.counts = append(p.counts, r)
+		}
+	}
+	in, out := int64(g.InputBytes()), int64(g.OutputBytes())
+	if p.block, err = d.alloc(onDevice, tensor.UseProgram, in, "step block of "+g.Name); err != nil {
+		return err
+	}
+	b := &binder{d: d, graph: g, plan: p.plan, bindings: bind, in: p.block.address(), arena: p.arena.address()}
+	for i := range g.Nodes {
+		b.lower(i)
+	}
+	if b.err != nil {
+		return b.err
+	}
+	launches, err := b.encode()
+	if err != nil {
+		return err
+	}
+	p.print = b.print()
+	for range d.options.Depth {
+		stage, err := d.alloc(onHost, tensor.UseProgram, in+out, "staging of "+g.Name)
+		if err != nil {
+			return err
+		}
+		p.stages = append(p.stages, stage)
+		s := &slot{}
+		if m := stage.host(); m != nil {
+			s.in, s.out = m[:in:in], m[in:]
+		}
+		if err := d.fault("vkCreateCommandPool"); err != nil {
+			return err
+		}
+		if err := d.check(C.ullm_commands_create(d.raw, &s.commands), "make a command buffer"); err != nil {
+			return err
+		}
+		p.runs = append(p.runs, s)
+		if err := p.record(s, stage, launches); err != nil {
+			return err
+		}
+	}
+	p.slots = slices.Clone(p.runs)
+	return nil
+}
+
+// record fills a slot's command buffer.
+func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch) error {
+	g := p.plan.graph
+	var in, out []C.ullm_copy
+	if n := int64(g.InputBytes()); n > 0 {
+		in = append(in, copyOf(stage, 0, p.block, 0, n))
+	}
+	for v := tensor.Value(1); int(v) < g.Values(); v++ {
+		if o, ok := g.OutputOf(v); ok && g.BytesOf(v) > 0 {
+			out = append(out, copyOf(p.arena.buffer, p.plan.place.Offset[v], stage, int64(g.InputBytes()+o), g.BytesOf(v)))
+		}
+	}
+	if err := p.d.fault("vkEndCommandBuffer, %s", g.Name); err != nil {
+		return err
+	}
+	r := C.ullm_record(p.d.raw, &s.commands, first(in), C.uint32_t(len(in)), first(launches), C.uint32_t(len(launches)),
+		first(out), C.uint32_t(len(out)), nil)
+	return p.d.check(r, "record "+g.Name)
+}
+
+// first points to a slice's elements; nil where there are none.
+func first[T any](s []T) *T {
+	if len(s) == 0 {
+		return nil
+	}
+	return &s[0]
+}
+
+// print lists kernels, grids and the bytes that each node moves.
+func (b *binder) print() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s on vulkan: %d dispatches\n", b.graph.Name, len(b.launches))
+	for i, l := range b.launches {
+		n := &b.graph.Nodes[l.node]
+		fmt.Fprintf(&s, "%3d %s %s %d×%d", i, n.Op, l.kernel, l.groups[0], l.groups[1])
+		if i == 0 || b.launches[i-1].node != l.node {
+			read, written := b.graph.Traffic(n)
+			fmt.Fprintf(&s, " reads %d writes %d", read, written)
+		}
+		s.WriteByte('\n')
+	}
+	return s.String()
+}
+
+func (p *program) what() string   { return "program " + p.plan.graph.Name }
+func (p *program) String() string { return p.print }
+
+func (p *program) Close() error {
+	p.d.mu.Lock()
+	for p.flying > 0 {
+		p.d.changed.Wait()
+	}
+	p.d.mu.Unlock()
+	if p.d.remove(p) {
+		p.free()
+	}
+	return nil
+}
+
+// free gives back what build made.
+func (p *program) free() {
+	for _, s := range p.runs {
+		C.ullm_commands_destroy(p.d.raw, &s.commands)
+	}
+	for _, b := range p.stages {
+		b.free()
+	}
+	if p.block != nil {
+		p.block.free()
+	}
+}
+
+// step is one run, started. Steps are used again once they were waited for.
+type step struct {
+	program *program
+	slot    *slot
+	out     []byte
+	done    chan struct{} // gets a value when the run is done
+	err     error         // valid then
+}
+
+func (p *program) Start(in []byte) (tensor.Step, error) {
+	g := p.plan.graph
+	if len(in) != g.InputBytes() {
+		return nil, fmt.Errorf("vulkan: start %s: step block of %d bytes, want %d", g.Name, len(in), g.InputBytes())
+	}
+	for _, r := range p.counts {
+		if n := int32(binary.LittleEndian.Uint32(in[r.Count:])); n < 0 || int(n) > r.Cap {
+			return nil, fmt.Errorf("vulkan: start %s: step block says %d live rows, capacity is %d", g.Name, n, r.Cap)
+		}
+	}
+	d := p.d
+	if err := d.call("vkQueueSubmit, start %s", g.Name); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.flying >= d.options.Depth && !d.closed {
+		d.changed.Wait()
+	}
+	if d.closed || !d.live[p] || p.arena.freed.Load() {
+		return nil, fmt.Errorf("vulkan: start %s: %w", g.Name, tensor.ErrClosed)
+	}
+	last := len(p.slots) - 1
+	s := p.slots[last]
+	copy(s.in, in)
+	d.submit.Lock()
+	r := C.ullm_submit(d.raw, &s.commands)
+	d.submit.Unlock()
+	if err := d.check(r, "start "+g.Name); err != nil {
+		return nil, err
+	}
+	p.slots = p.slots[:last]
+	st := p.step()
+	st.slot, st.err = s, nil
+	d.flying++
+	p.flying++
+	d.queue = append(d.queue, st)
+	d.changed.Broadcast()
+	return st, nil
+}
+
+// step takes one that is free, or makes one.
+func (p *program) step() *step {
+	if n := len(p.steps); n > 0 {
+		s := p.steps[n-1]
+		p.steps = p.steps[:n-1]
+		return s
+	}
+	return &step{program: p, out: make([]byte, p.plan.graph.OutputBytes()), done: make(chan struct{}, 1)}
+}
+
+// finish waits for the device and takes the outputs.
+func (s *step) finish() {
+	if s.err = s.program.d.await(&s.slot.commands, "run "+s.program.plan.graph.Name); s.err == nil {
+		copy(s.out, s.slot.out)
+	}
+}
+
+func (s *step) Wait(ctx context.Context, out []byte) error {
+	p := s.program
+	select {
+	case <-s.done:
+	default:
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return fmt.Errorf("vulkan: wait for %s: %w", p.plan.graph.Name, context.Cause(ctx))
+		}
+	}
+	err := s.err
+	if err == nil {
+		err = p.d.fault("vkWaitForFences, %s", p.plan.graph.Name)
+	}
+	if err == nil {
+		copy(out, s.out)
+	}
+	p.d.mu.Lock()
+	p.steps = append(p.steps, s)
+	p.d.mu.Unlock()
+	return err
+}

@@ -1,0 +1,135 @@
+//go:build cgo && (linux || windows)
+
+package vulkan
+
+// #include "vk.h"
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ullm/ullm/tensor"
+)
+
+// weight is a weight on the device.
+type weight struct {
+	*buffer
+	spec   tensor.WeightSpec
+	layout layout
+}
+
+// pieceBytes is how much of a weight is read and repacked at once.
+const pieceBytes = 4 << 20
+
+func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.Source) (tensor.Weight, error) {
+	if !slices.Contains(tensor.WeightFormats(), spec.Format) {
+		return nil, fmt.Errorf("vulkan: weight %s in %s: %w", spec.Name, spec.Format, tensor.ErrUnsupported)
+	}
+	l := layoutOf(spec)
+	b, err := d.alloc(onDevice, tensor.UseWeights, l.bytes, "weight "+spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	w := &weight{b, spec, l}
+	if err := w.fill(ctx, src); err != nil {
+		b.free()
+		return nil, err
+	}
+	if err := d.add(w); err != nil {
+		b.free()
+		return nil, err
+	}
+	return w, nil
+}
+
+// fill packs the weight piece by piece, straight into its memory where the processor reaches it.
+func (w *weight) fill(ctx context.Context, src tensor.Source) error {
+	l := w.layout
+	all := w.host()
+	var stage *buffer
+	panelBytes := max(w.layout.bytes/int64(l.panels), 1)
+	step := int(max(pieceBytes/panelBytes, 1))
+	if all != nil {
+		clear(all)
+	} else {
+		var err error
+		stage, err = w.d.alloc(onHost, tensor.UseStaging, w.imageBytes(min(step, l.panels)), "stage for "+w.name)
+		if err != nil {
+			return err
+		}
+		defer stage.free()
+	}
+	for first := 0; first < l.panels; first += step {
+		n := min(step, l.panels-first)
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("vulkan: upload %s: %w", w.spec.Name, err)
+		}
+		if err := w.d.call("upload %s, panels %d to %d", w.spec.Name, first, first+n); err != nil {
+			return err
+		}
+		skip, take := l.planes(first), l.planes(n)
+		var m image
+		var copies []C.ullm_copy
+		at := int64(0)
+		for i, part := range []*[]byte{&m.values, &m.high, &m.scale, &m.super} {
+			to := []int64{l.values, l.high, l.scale, l.super}[i] + skip[i]
+			if all != nil {
+				*part = all[to:][:take[i]]
+			} else if take[i] > 0 {
+				*part = stage.host()[at:][:take[i]]
+				clear(*part)
+				copies = append(copies, copyOf(stage, at, w.buffer, to, take[i]))
+				at += (take[i] + alignment - 1) / alignment * alignment
+			}
+		}
+		if err := w.pack(m, first<<l.shift, n<<l.shift, src); err != nil {
+			return err
+		}
+		if all == nil {
+			if err := w.d.move("upload "+w.spec.Name, copies...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// imageBytes is the size of a staged image of some panels, each plane aligned.
+func (w *weight) imageBytes(panels int) (n int64) {
+	for _, b := range w.layout.planes(panels) {
+		n += (b + alignment - 1) / alignment * alignment
+	}
+	return n
+}
+
+// pack reads n rows from first and writes them to an image that begins with them.
+func (w *weight) pack(m image, first, n int, src tensor.Source) error {
+	row, at := w.spec.Format.RowBytes(w.spec.Cols), 0
+	return rowsOf(w.spec.Parts, first, n, func(part, first, n int) error {
+		err := src.Rows(part, first, n, func(rows []byte) error {
+			if len(rows) != n*row {
+				return fmt.Errorf("%d rows came as %d bytes, want %d", n, len(rows), n*row)
+			}
+			for i := range n {
+				w.layout.pack(m, at+i, rows[i*row:][:row])
+			}
+			return nil
+		})
+		at += n
+		if err != nil {
+			return fmt.Errorf("vulkan: upload %s, part %s: %w", w.spec.Name, w.spec.Parts[part].Name, err)
+		}
+		return nil
+	})
+}
+
+func (w *weight) Spec() tensor.WeightSpec { return w.spec }
+
+func (w *weight) Close() error {
+	if w.d.remove(w) {
+		w.free()
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+// Command gen compiles the shaders of package shaders to SPIR-V and writes their sums. It wants glslangValidator 13 or
+// later; spirv-val, where it is found, checks the results.
+//
+//	cd shaders && go run ./gen [-glslang path]
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/ullm/ullm/shaders"
+)
+
+func main() {
+	log.SetFlags(0)
+	glslang := flag.String("glslang", "glslangValidator", "the compiler")
+	flag.Parse()
+	for _, name := range shaders.SPIRV {
+		if err := compile(*glslang, name); err != nil {
+			log.Fatalf("gen: %s: %v", name, err)
+		}
+	}
+	sums, err := shaders.Sums(os.DirFS("."))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile("glsl.sum", []byte(sums), 0o644); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func compile(glslang, name string) error {
+	out := filepath.Join("spv", name+".spv")
+	text, err := exec.Command(glslang, "--target-env", "vulkan1.1", "-V", "-Iglsl", "-o", out, filepath.Join("glsl", name+".comp")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, text)
+	}
+	val, err := exec.LookPath("spirv-val")
+	if err != nil {
+		return nil
+	}
+	if text, err := exec.Command(val, "--target-env", "vulkan1.1", out).CombinedOutput(); err != nil {
+		return fmt.Errorf("spirv-val: %w\n%s", err, text)
+	}
+	return nil
+}
