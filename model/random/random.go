@@ -38,7 +38,7 @@ func Parse(name string) (Spec, error) {
 		if seed, ok := strings.CutPrefix(f, "seed="); ok {
 			s.Seed, err = strconv.ParseUint(seed, 10, 64)
 		} else {
-			s.Format, err = tensor.ParseFormat(f)
+			s.Format, err = tensor.ParseFormat(strings.ToLower(f)) // sizes may be in capitals too
 			if s.Format == tensor.I32 {
 				err = fmt.Errorf("i32 is no weight format")
 			}
