@@ -6,6 +6,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/ullm/ullm/backends/cpu"
 	"github.com/ullm/ullm/backends/ref"
 	"github.com/ullm/ullm/model"
 	"github.com/ullm/ullm/model/files"
@@ -36,6 +37,50 @@ func TestRefGoldens(t *testing.T) {
 				t.Errorf("worst difference in logprob %g, want at most %g", diff.Worst, exact)
 			}
 		})
+	}
+}
+
+// int8Factor is how much further off than transformers' bfloat16 an engine may be whose kernels for quantised weights round
+// activations to 8 bits, with a scale for each 32, as llama.cpp's do. Measured: 1.3 times in the mean.
+const int8Factor = 1.5
+
+// TestCPUGoldens holds the fast engine against transformers at every level of instructions that this machine has: as it
+// serves, it must not be further off than transformers' own bfloat16; with all in float32, no further than the oracle may.
+func TestCPUGoldens(t *testing.T) {
+	cases, err := golden.Load("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range cpu.Levels() {
+		for _, c := range cases {
+			open := func(t *testing.T) tensor.Device {
+				d, err := cpu.Open(cpu.Options{Level: level, Threads: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}
+			t.Run(level.String()+"/"+c.Name, func(t *testing.T) {
+				t.Parallel()
+				d := open(t)
+				diff := compare(t, d, c, d.Info().KVFormats[0])
+				t.Logf("mean %.2g worst %.2g; transformers in bfloat16: mean %.2g worst %.2g", diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst)
+				allowed := 1.0
+				if f, err := tensor.ParseFormat(c.Format); err != nil || f.Quantized() { // or mixed
+					allowed = int8Factor
+				}
+				if diff.Mean > allowed*c.BF16.Mean || diff.Worst > allowed*c.BF16.Worst {
+					t.Errorf("mean difference in logprob %g, worst %g; transformers in bfloat16 has %g and %g, of which %g times are allowed",
+						diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst, allowed)
+				}
+				if c.Format != tensor.F32.String() {
+					return
+				}
+				if exactly := compare(t, open(t), c, tensor.F32); exactly.Worst > exact {
+					t.Errorf("all in float32: worst difference in logprob %g, want at most %g", exactly.Worst, exact)
+				}
+			})
+		}
 	}
 }
 
