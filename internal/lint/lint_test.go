@@ -22,7 +22,7 @@ const root = "../.."
 var importRules = []struct{ from, not, why string }{
 	{"tensor", "github.com/ullm/ullm/…", "the engine's core stands alone: graphs and devices know nothing of models"},
 	{"tensor", "!std", "tensor imports the standard library only, so that anyone can build on it"},
-	{"shaders/…", "!std", "shaders are embedded files and need nothing"},
+	{"shaders", "!std", "shaders are embedded files and need nothing"},
 	{"tensor/quant", "github.com/ullm/ullm/model/…", "formats know nothing of models"},
 	{"backends/…", "github.com/ullm/ullm/model/…", "a backend runs graphs, whatever model built them"},
 	{"backends/…", "github.com/ullm/ullm/sched", "a backend knows nothing of requests"},
