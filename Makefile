@@ -3,7 +3,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-.PHONY: serve build windows test lint fuzz bench generate
+.PHONY: serve build windows test lint fuzz generate
 
 # Builds ullm and serves the embedded model on the CPU, with a chat page, at port 8000.
 serve: build
@@ -27,6 +27,7 @@ FUZZTIME ?= 30s
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# Regenerates committed outputs: assembly.
+# Regenerates committed outputs: assembly, and shaders with glslangValidator.
 generate:
-	cd backends/cpu/internal/simd/gen && $(GO) generate ./...
+	$(GO) generate ./backends/cpu/internal/simd
+	cd shaders && $(GO) run ./gen
