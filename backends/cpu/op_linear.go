@@ -227,7 +227,7 @@ func (w *weight) decodePanel(k *simd.Kernels, panel, buffer []float32, part, fir
 		n := min(decodeValues, cols-at)
 		for i := range rows {
 			row := w.bytes[w.parts[part].offset+(first+i)*w.panelBytes()+f.RowBytes(at):]
-			quant.Decode(f, buffer[i*decodeValues:][:n], row[:f.RowBytes(n)])
+			decode(k, f, buffer[i*decodeValues:][:n], row[:f.RowBytes(n)])
 		}
 		k.Transpose(panel[at*simd.PanelRows:], buffer, decodeValues, n)
 	}

@@ -69,6 +69,13 @@ func TestElementwise(t *testing.T) {
 				want[i] = float32(i8[i]) * 0.03
 			}
 			near(t, "FromI8", got, want, 0)
+			codes := make([]uint8, n)
+			for i := range codes {
+				codes[i] = uint8(i8[i])
+				want[i] = float32((float32(codes[i])-8)*0.3) - 1.7
+			}
+			k.Affine(got, codes, 8, 0.3, -1.7)
+			near(t, "Affine", got, want, 0)
 			cols, wide := [16]float32(values(r, 16)), make([]float32, n*16)
 			k.FromI8Columns(wide, i8, &cols)
 			for i := range wide {
