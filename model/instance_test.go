@@ -367,3 +367,53 @@ func TestOddSteps(t *testing.T) {
 		})
 	}
 }
+
+// wrongTensor is a checkpoint in which one tensor is not as the configuration says.
+type wrongTensor struct {
+	model.Checkpoint
+	name string
+	info model.TensorInfo
+	ok   bool
+}
+
+func (w wrongTensor) Lookup(name string) (model.TensorInfo, bool) {
+	if name == w.name {
+		return w.info, w.ok
+	}
+	return w.Checkpoint.Lookup(name)
+}
+
+// TestLoadRefusesWrongTensors changes each tensor of a checkpoint in every way that its configuration does not allow.
+func TestLoadRefusesWrongTensors(t *testing.T) {
+	f := openTiny(t)
+	names := []string{"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}
+	for _, n := range []string{"input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+		"self_attn.q_norm", "self_attn.k_norm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"} {
+		names = append(names, "model.layers.0."+n+".weight")
+	}
+	for _, name := range names {
+		right, ok := f.Checkpoint.Lookup(name)
+		if !ok {
+			t.Fatal(name)
+		}
+		for what, wrong := range map[string]wrongTensor{
+			"missing":          {},
+			"of no format":     {info: model.TensorInfo{Stored: "F8_E4M3", Rows: right.Rows, Cols: right.Cols}, ok: true},
+			"a row more":       {info: model.TensorInfo{Format: right.Format, Rows: right.Rows + 1, Cols: right.Cols}, ok: true},
+			"without rows":     {info: model.TensorInfo{Format: right.Format, Cols: right.Cols}, ok: true},
+			"a column more":    {info: model.TensorInfo{Format: right.Format, Rows: right.Rows, Cols: right.Cols + 1}, ok: true},
+			"without columns":  {info: model.TensorInfo{Format: right.Format, Rows: right.Rows}, ok: true},
+			"in uneven blocks": {info: model.TensorInfo{Format: tensor.Q4_K, Rows: right.Rows, Cols: right.Cols + 1}, ok: true},
+		} {
+			wrong.Checkpoint, wrong.name = f.Checkpoint, name
+			d := openRef(t, ref.Options{Fault: func(call string) error { return fmt.Errorf("%s, before the tensors are checked", call) }})
+			_, err := model.Load(t.Context(), d, qwen3.Arch{}, f.Config, wrong, model.Options{MaxSeqs: 1})
+			if err == nil || strings.Contains(err.Error(), "before the tensors") {
+				t.Errorf("%s %s: %v", name, what, err)
+			} else if named := strings.Contains(err.Error(), name); !named && (what == "missing" || what == "of no format") {
+				t.Errorf("%s %s: the error does not name it: %v", name, what, err)
+			}
+			closeAll(t, nil, d)
+		}
+	}
+}
