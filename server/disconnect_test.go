@@ -1,0 +1,112 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ullm/ullm"
+)
+
+// endless is a request that runs to the end of the context.
+const endless = `{"prompt":"Once upon a time","ignore_eos":true,"max_tokens":100000,"n":%d,"stream":%t,"logprobs":20}`
+
+// TestDisconnect goes away in the middle of answers and counts the steps until the pages are free.
+func TestDisconnect(t *testing.T) {
+	f := serve(t, "talk", ullm.Options{Backend: "ref"})
+	for _, c := range []struct {
+		n      int
+		stream bool
+	}{{1, true}, {3, true}, {1, false}, {3, false}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, "POST", f.url+"/v1/completions", strings.NewReader(fmt.Sprintf(endless, c.n, c.stream)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if resp, err := http.DefaultClient.Do(r); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		}()
+		for f.engine.Stats().Running < c.n {
+			time.Sleep(time.Millisecond)
+		}
+		if s := f.engine.Stats(); s.FreePages == s.Pages {
+			t.Fatalf("%+v", s)
+		}
+		cancel()
+		f.idle()
+		<-ended
+		if err := f.server.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	// Far fewer tokens than the contexts hold: nobody generated for those who had gone.
+	if s := f.engine.Stats(); s.GeneratedTokens > 8*300 {
+		t.Errorf("%d tokens were generated", s.GeneratedTokens)
+	}
+}
+
+// TestAbortedStep closes a generation and counts the steps that its pages outlive: those in flight, and one more.
+func TestAbortedStep(t *testing.T) {
+	e := openEngine(t, "talk", ullm.Options{Backend: "ref"})
+	for range 20 {
+		g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once upon a time", IgnoreEOS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := g.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := e.Stats().Steps
+		g.Close()
+		for s := e.Stats(); s.Running > 0; s = e.Stats() {
+			if s.Steps > before+3 {
+				t.Fatalf("%d steps after the abort: %+v", s.Steps-before, s)
+			}
+		}
+		if s := e.Stats(); s.FreePages != s.Pages {
+			t.Fatalf("%+v", s)
+		}
+	}
+}
+
+// TestClientThatReadsNothing sends requests and never reads: others are served meanwhile, and the engine does not wait.
+func TestClientThatReadsNothing(t *testing.T) {
+	f := serve(t, "talk", ullm.Options{})
+	address := strings.TrimPrefix(f.url, "http://")
+	for _, stream := range []bool{true, false} {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.(*net.TCPConn).SetReadBuffer(1 << 10)
+		body := fmt.Sprintf(endless, 4, stream)
+		if _, err := fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		got := post[completion](f, "/v1/completions", fox(nil))
+		if got.Choices[0].Text != " jumps over the lazy dog." {
+			t.Errorf("%+v", got)
+		}
+	}
+	f.idle() // the answers are complete although nobody reads them
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if f.server.Wait(ctx) == nil {
+		t.Error("everything was written: the test needs longer answers")
+	}
+}
