@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/ullm/ullm/model"
 	"github.com/ullm/ullm/tensor"
 )
 
-// Engine is what runs steps; a model.Instance is one. Steps run in the order in which they were started.
+// Engine is what runs steps; a model.Instance is one. Steps run in the order in which they were started. How long one may
+// take is for the device to say: only its backend can give it up and free what it held without waiting for it.
 type Engine interface {
 	Start(*model.Batch) (*model.Ticket, error)
 	Wait(context.Context, *model.Ticket) ([]tensor.Sampled, error)
@@ -20,9 +20,8 @@ type Engine interface {
 // Options of a Loop.
 type Options struct {
 	Limits   Limits
-	Depth    int           // steps in flight: 1 or 2
-	MaxQueue int           // requests that may wait; 0: no bound
-	Deadline time.Duration // a step that takes longer means that the device is lost; 0: no deadline
+	Depth    int // steps in flight: 1 or 2
+	MaxQueue int // requests that may wait; 0: no bound
 }
 
 // Loop is the one goroutine that runs steps. Requests come in through Submit, tokens go out through Streams.
@@ -179,7 +178,7 @@ func (l *Loop) run() {
 			}
 		}
 		if len(flight) > 0 {
-			sampled, err := l.wait(flight[0].ticket)
+			sampled, err := l.engine.Wait(context.Background(), flight[0].ticket)
 			if err != nil {
 				l.fail(err, flight[1:])
 				return
@@ -247,25 +246,11 @@ func (l *Loop) endAll(err error) {
 	}
 }
 
-func (l *Loop) wait(t *model.Ticket) ([]tensor.Sampled, error) {
-	ctx := context.Background()
-	if d := l.options.Deadline; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
-	sampled, err := l.engine.Wait(ctx, t)
-	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("sched: %w: a step took longer than %v", tensor.ErrDeviceLost, l.options.Deadline)
-	}
-	return sampled, err
-}
-
 // fail ends everything with the engine's error. Steps still in flight are waited for, unless the device is lost.
 func (l *Loop) fail(err error, flight []inFlight) {
 	if !errors.Is(err, tensor.ErrDeviceLost) {
 		for _, f := range flight {
-			if _, waitErr := l.wait(f.ticket); waitErr != nil {
+			if _, waitErr := l.engine.Wait(context.Background(), f.ticket); waitErr != nil {
 				err = errors.Join(err, waitErr)
 			}
 		}

@@ -24,7 +24,9 @@ type fakeEngine struct {
 	flight  int
 	most    int
 	steps   int
-	failAt  int
+	failAt  int // the number of the step whose start fails
+	waitAt  int // and of the one whose wait fails
+	waits   int
 	err     error
 	batches map[*model.Ticket]*model.Batch
 }
@@ -54,6 +56,9 @@ func (f *fakeEngine) Wait(ctx context.Context, t *model.Ticket) ([]tensor.Sample
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.flight--
+	if f.waits++; f.waits == f.waitAt {
+		return nil, f.err
+	}
 	out := make([]tensor.Sampled, len(f.batches[t].Head))
 	for i := range out {
 		out[i].ID = int32(f.steps)
@@ -211,31 +216,33 @@ func TestLoopShutdown(t *testing.T) {
 }
 
 func TestLoopEngineFails(t *testing.T) {
-	lost := errors.Join(tensor.ErrDeviceLost)
-	for name, o := range map[string]struct {
-		e        *fakeEngine
-		deadline time.Duration
-	}{
-		"start": {e: &fakeEngine{failAt: 4, err: lost}},
-		"wait":  {e: &fakeEngine{}, deadline: time.Millisecond},
+	lost, broken := errors.Join(tensor.ErrDeviceLost), errors.New("broken")
+	for name, e := range map[string]*fakeEngine{
+		"start":         {failAt: 4, err: lost},
+		"wait":          {waitAt: 3, err: lost},
+		"start, broken": {failAt: 4, err: broken},
+		"wait, broken":  {waitAt: 3, err: broken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := New(o.e, Options{Limits: testLimits, Depth: 2, Deadline: o.deadline})
+				l := New(e, Options{Limits: testLimits, Depth: 2})
 				a, b := submit(t, l, 100), submit(t, l, 100)
 				for _, s := range []*Stream{a, b} {
-					if _, err := drain(t, s); !errors.Is(err, tensor.ErrDeviceLost) {
+					if _, err := drain(t, s); !errors.Is(err, e.err) {
 						t.Errorf("stream ended with %v", err)
 					}
 				}
 				<-l.Done()
-				if !errors.Is(l.Err(), tensor.ErrDeviceLost) {
+				if left := e.flight; left != 0 && e.err == broken {
+					t.Errorf("%d steps were not waited for", left)
+				}
+				if !errors.Is(l.Err(), e.err) {
 					t.Errorf("loop ended with %v", l.Err())
 				}
-				if _, err := l.Submit(&Request{Prompt: []int32{1}, MaxTokens: 1}); !errors.Is(err, tensor.ErrDeviceLost) {
+				if _, err := l.Submit(&Request{Prompt: []int32{1}, MaxTokens: 1}); !errors.Is(err, e.err) {
 					t.Errorf("submit: %v", err)
 				}
-				if err := l.Shutdown(t.Context()); !errors.Is(err, tensor.ErrDeviceLost) {
+				if err := l.Shutdown(t.Context()); !errors.Is(err, e.err) {
 					t.Errorf("shutdown: %v", err)
 				}
 			})
