@@ -1,5 +1,7 @@
+//go:build !cgo || !(linux || windows)
+
 package backends
 
 func vulkan() Backend {
-	return Backend{Name: "vulkan", Auto: always, Missing: "build with cgo: make build"}
+	return Backend{Name: "vulkan", Auto: always, Missing: "build with cgo, on Linux or for Windows: make build"}
 }

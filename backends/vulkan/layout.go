@@ -11,8 +11,9 @@ import (
 // whole panels, values to whole chunks, and scales of K-quants to whole bytes (under 3 %).
 const (
 	chunkValues = 32
-	superChunks = 8 // chunks of a K-quant's block
-	panelShift  = 5 // 32 rows: a workgroup's lanes
+	superChunks = 8   // chunks of a K-quant's block
+	panelShift  = 5   // 32 rows: a workgroup's lanes
+	alignment   = 256 // of planes, and of everything else in device memory
 )
 
 // bytesPer says how many bytes each plane has for a chunk of a row; super for a block of it.
@@ -178,4 +179,3 @@ func rowsOf(parts []tensor.Part, first, n int, use func(part, first, n int) erro
 	}
 	return nil
 }
-

@@ -20,7 +20,6 @@ import (
 const (
 	blockBytes = 32 << 20
 	ownBlock   = blockBytes / 4
-	alignment  = 256
 )
 
 // place says which kind of memory a buffer is in.

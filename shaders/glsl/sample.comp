@@ -402,8 +402,14 @@ void main() {
 	float peak = -INF;
 	for (uint j = me; j < p.vocab; j += THREADS) peak = max(peak, quiet(logits.v[j]));
 	peak = groupMax(peak);
-	precise float sum = 0.0;
-	for (uint j = me; j < p.vocab; j += THREADS) sum = sum + exponential(quiet(logits.v[j]) - peak);
+	// Kahan's sum: hundreds of terms in a row would lose a digit otherwise.
+	precise float sum = 0.0, lost = 0.0;
+	for (uint j = me; j < p.vocab; j += THREADS) {
+		precise float term = exponential(quiet(logits.v[j]) - peak) - lost;
+		precise float next = sum + term;
+		lost = (next - sum) - term;
+		sum = next;
+	}
 	float logSum = logarithm(groupSum(sum));
 
 	if (wanted) {

@@ -1,0 +1,20 @@
+//go:build cgo && (linux || windows)
+
+package backends
+
+import (
+	gpu "github.com/ullm/ullm/backends/vulkan"
+	"github.com/ullm/ullm/tensor"
+)
+
+// vulkan runs on any GPU whose driver has Vulkan; auto leaves software ones alone, since the CPU backend is faster.
+func vulkan() Backend {
+	return Backend{
+		Name:    "vulkan",
+		Auto:    func(i tensor.Info) bool { return !gpu.Software(i) },
+		Devices: gpu.Devices,
+		Open: func(id int, _ Options) (tensor.Device, error) {
+			return gpu.Open(gpu.Options{Device: id})
+		},
+	}
+}
