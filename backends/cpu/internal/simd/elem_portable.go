@@ -51,13 +51,19 @@ func maxOfGo(x []float32) float32 {
 	return m
 }
 
+// expSumGo adds in eight lanes, as the assembly does: for accuracy, not for speed.
 func expSumGo(x []float32, m float32) float32 {
-	sum := float32(0)
+	var sum group
 	for i, v := range x {
 		x[i] = expGo(v - m)
-		sum += x[i]
+		sum[i%lanes] += x[i]
 	}
-	return sum
+	for n := lanes / 2; n > 0; n /= 2 {
+		for i := range n {
+			sum[i] += sum[i+n]
+		}
+	}
+	return sum[0]
 }
 
 func scaleAddGo(dst, src []float32, a, b float32) {
