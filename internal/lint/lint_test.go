@@ -31,6 +31,7 @@ var importRules = []struct{ from, not, why string }{
 	{"sched", "github.com/ullm/ullm/backends/…", "the scheduler sees steps, never devices"},
 	{"sched", "github.com/ullm/ullm/tensor/quant", "the scheduler never looks into weights"},
 	{"sched", "github.com/ullm/ullm/server/…", "imports point from the server to the scheduler"},
+	{"bench/…", "github.com/ullm/ullm/backends/…", "benchmarks reach devices through package ullm only"},
 	{"server/…", "github.com/ullm/ullm/backends/…", "the server reaches devices through package ullm only"},
 	{"backends/cpu/…", "github.com/ullm/ullm/backends/ref", "the fast engine shares no code with its oracle"},
 	{"backends/ref", "github.com/ullm/ullm/backends/cpu/…", "the oracle shares no code with what it judges"},
