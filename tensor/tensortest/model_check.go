@@ -18,7 +18,10 @@ var (
 // model compares whole models with the reference, and each model with itself in other batches and chunks.
 func (s *suite) model(t *testing.T) {
 	dut, oracle := s.pair(t)
-	for _, m := range models(dut.Info()) {
+	for n, m := range models(dut.Info()) {
+		if s.quick && n%4 != 0 {
+			continue
+		}
 		t.Run(m.Name, func(t *testing.T) {
 			x := s.session(t, dut, m)
 			if x == nil {
@@ -105,7 +108,7 @@ func (s *suite) same(t *testing.T, what string, have, want map[spot]result) {
 func (s *suite) chunks(t *testing.T, x *session, want map[spot]result) {
 	// Cuts also where a piece of the interleaved trace ends, so that there are spots to compare.
 	ends := [][]int{{33, 63, 70}, {280, 281, 282, 292, 300}, {16, 33, 40}}
-	for _, c := range []struct{ seq, size int }{{2, 1}, {0, 7}, {2, 16}, {0, 64}, {1, 64}, {1, 300}} {
+	for _, c := range []struct{ seq, size int }{{2, 1}, {0, 7}, {2, 16}, {0, 64}, {1, 64}} {
 		var alone trace
 		done := 0
 		for _, end := range ends[c.seq] {

@@ -35,6 +35,9 @@ type Config struct {
 	Missing []Missing
 	// Guards, where the backend can put guard bands around its buffers, checks them; it is called after every case.
 	Guards func(tensor.Device) error
+	// Quick runs every third case and every fourth model: for a variant of a device beside one that runs everything.
+	// The tests' -short flag does the same.
+	Quick bool
 }
 
 // Missing is an operation in a format that a backend refuses with tensor.ErrUnsupported.
@@ -47,13 +50,14 @@ type Missing struct {
 // Run runs the whole suite.
 func Run(t *testing.T, open Open, c Config) {
 	s := &suite{open: open, config: c, missed: map[int]bool{}, excused: map[int]bool{}}
+	s.quick = c.Quick || testing.Short()
 	t.Run("ops", s.ops)
 	t.Run("prepare", s.prepare)
 	t.Run("rows", s.rows)
 	t.Run("replays", s.replays)
 	t.Run("model", s.model)
 	t.Run("life", s.life)
-	if !t.Failed() && !filtered() {
+	if !t.Failed() && !filtered() && !s.quick {
 		t.Run("needless", s.needless)
 	}
 }
@@ -66,8 +70,10 @@ func filtered() bool {
 
 // suite is one run of the suite.
 type suite struct {
-	open            Open
-	config          Config
+	open   Open
+	config Config
+	quick  bool
+
 	missed, excused map[int]bool // entries of Config.Missing and Config.Exceptions that were needed
 }
 
@@ -91,7 +97,11 @@ func (s *suite) pair(t testing.TB) (dut, oracle tensor.Device) {
 // ops compares every operation with the reference.
 func (s *suite) ops(t *testing.T) {
 	dut, oracle := s.pair(t)
+	n := 0
 	each(dut.Info(), func(c *opCase) {
+		if n++; s.quick && n%3 != 0 {
+			return
+		}
 		t.Run(c.name, func(t *testing.T) { s.compare(t, dut, oracle, c) })
 	})
 }
