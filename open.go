@@ -102,8 +102,13 @@ func Open(ctx context.Context, name string, options ...Option) (*Engine, error) 
 	if o.NoAsync {
 		depth = 1
 	}
+	// On a processor a step of a few hundred prompt tokens takes seconds, and everyone's next token would wait for it.
+	mixed := 0
+	if info.Threads > 0 {
+		mixed = hostMixedPrefill
+	}
 	e.loop = sched.New(e.instance, sched.Options{Depth: depth, MaxQueue: o.MaxQueue, Limits: sched.Limits{
-		Context: s.Context, Slots: s.MaxSeqs, Pages: s.Pages, Step: s.Limits(), NoPrefix: o.NoPrefixCache}})
+		Context: s.Context, Slots: s.MaxSeqs, Pages: s.Pages, Step: s.Limits(), MixedPrefill: mixed, NoPrefix: o.NoPrefixCache}})
 	o.Log.Info("ready", "model", e.info.Model, "backend", info.Backend, "device", info.Name,
 		"context", s.Context, "kv_tokens", s.KVTokens(), "kv_dtype", s.KV.String(), "full_requests", s.KVTokens()/s.Context,
 		"max_bs", s.MaxSeqs, "batch_tokens", s.MaxTokens, "memory", e.device.Stats().String())
@@ -187,6 +192,10 @@ func (i *Instance) Close() error {
 	_, deviceErr := closeDevice(i.Device)
 	return errors.Join(err, deviceErr)
 }
+
+// hostMixedPrefill is how many prompt tokens a step may hold beside others' next tokens where the processor computes:
+// about what costs as much as reading the weights once, which the step does anyway.
+const hostMixedPrefill = 64
 
 // hostCache bounds the cache in a machine's main memory, which is not ours alone, or in memory of unknown size: 4 GiB, or
 // one full sequence if that is more.

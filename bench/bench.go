@@ -64,7 +64,7 @@ type Cost struct {
 // Roofline is what a device can do at most, as it measures itself.
 type Roofline interface {
 	// Roofline returns bytes read per second from memory and floating-point operations per second in the arithmetic
-	// that a weight format uses.
+	// that a weight format uses; 0 for what it cannot tell.
 	Roofline(context.Context, tensor.Format) (bytes, flops float64, err error)
 }
 

@@ -195,6 +195,20 @@ func powersUpTo(n int) []int {
 	return append(p, n)
 }
 
+// Format is the format of most of the weights, by bytes.
+func (in *Instance) Format() tensor.Format {
+	bytes := map[tensor.Format]int64{}
+	most := tensor.NoFormat
+	for _, w := range in.weights {
+		f := w.Spec().Format
+		bytes[f] += w.Bytes()
+		if bytes[f] > bytes[most] {
+			most = f
+		}
+	}
+	return most
+}
+
 // Config is the model's configuration.
 func (in *Instance) Config() Config { return in.config }
 

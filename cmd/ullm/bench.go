@@ -11,7 +11,6 @@ import (
 	"github.com/ullm/ullm"
 	"github.com/ullm/ullm/bench"
 	"github.com/ullm/ullm/model/random"
-	"github.com/ullm/ullm/tensor"
 )
 
 type benchCommand struct {
@@ -58,10 +57,10 @@ func (c *benchCommand) Run(sig *signals) error {
 	default:
 		err = c.steps(sig.context(), name, &report)
 	}
-	if err != nil {
+	if len(report.Results) == 0 {
 		return err
 	}
-	return c.print(report)
+	return errors.Join(c.print(report), err) // some requests may have failed
 }
 
 func (c *benchCommand) workload(ctx context.Context, e *ullm.Engine, report *bench.Report) error {
@@ -121,12 +120,8 @@ func (c *benchCommand) measure(ctx context.Context, m *ullm.Instance, report *be
 	cost := bench.CostOf(m.Model.Config(), m.Model.Sizing())
 	var bandwidth, flops float64
 	if r, ok := m.Device.(bench.Roofline); ok {
-		format := tensor.BF16
-		if c.Format != "" {
-			format, _ = tensor.ParseFormat(c.Format)
-		}
 		var err error
-		if bandwidth, flops, err = r.Roofline(ctx, format); err != nil {
+		if bandwidth, flops, err = r.Roofline(ctx, m.Model.Format()); err != nil {
 			return err
 		}
 	}
@@ -158,7 +153,7 @@ func (c *benchCommand) measure(ctx context.Context, m *ullm.Instance, report *be
 			}
 			read := float64(cost.WeightBytes) + float64(batch*(c.Depth+n/2))*float64(cost.KVBytes)
 			report.Results = append(report.Results, bench.Result{Test: fmt.Sprintf("tg%d", n), Batch: batch, TokensPerSecond: s,
-				BandwidthFraction: fraction(s.Median/float64(batch)*read, bandwidth), FlopsFraction: fraction(s.Median*cost.Flops, flops)})
+				BandwidthFraction: fraction(s.Median/float64(batch)*read, bandwidth), FlopsFraction: fraction(s.Median*(cost.Flops+cost.HeadFlops), flops)})
 		}
 	}
 	return nil

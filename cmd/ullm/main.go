@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	kongyaml "github.com/alecthomas/kong-yaml"
@@ -80,22 +81,23 @@ func run(args []string) int {
 
 // exitCode reports an error and chooses the code for it. A leak outranks a cut drain.
 func exitCode(err error) int {
+	if err == nil {
+		return exitClean
+	}
+	code := exitFailed
 	var usage usageError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
-		return exitClean
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "ullm:", err)
-		return exitUsage
-	}
-	fmt.Fprintln(os.Stderr, err)
-	switch {
 	case errors.Is(err, ullm.ErrLeaked):
-		return exitLeaked
+		code = exitLeaked
 	case errors.Is(err, sched.ErrCut):
-		return exitCut
+		code = exitCut
+	case errors.As(err, &usage):
+		code = exitUsage
+	case errors.Is(err, context.Canceled): // a signal, which is a clean end
+		return exitClean
 	}
-	return exitFailed
+	fmt.Fprintln(os.Stderr, "ullm:", strings.TrimPrefix(err.Error(), "ullm: "))
+	return code
 }
 
 type versionCommand struct{}

@@ -81,7 +81,6 @@ func (c *serveCommand) Run(sig *signals) error {
 		h.Close()
 		if sig.context().Err() != nil {
 			log.Info("stopped while loading")
-			return nil
 		}
 		return err
 	}
