@@ -21,6 +21,7 @@ func (s *suite) life(t *testing.T) {
 	t.Run("refuses", s.refuses)
 	t.Run("waits", s.waits)
 	t.Run("close", s.closes)
+	t.Run("running", s.closesRunning)
 	t.Run("leaks", s.leaks)
 	t.Run("upload", s.uploads)
 	t.Run("faults", s.faults)
@@ -242,6 +243,37 @@ func (s *suite) closes(t *testing.T) {
 		if !errors.Is(err, tensor.ErrClosed) {
 			t.Errorf("%s on a closed device: %v", what, err)
 		}
+	}
+}
+
+// closesRunning closes the device under a run that is waited for: the device lets the run end, or the Wait says why not.
+func (s *suite) closesRunning(t *testing.T) {
+	dut := s.open(t, nil)
+	g, w := oneLinear(dut.Info())
+	r, err := NewRig(dut, Setup{Weights: []*Source{w}}, false, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := make([]byte, g.InputBytes())
+	var group sync.WaitGroup
+	for range dut.Info().Depth {
+		step, err := r.Programs[0].Start(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Go(func() {
+			if err := step.Wait(context.Background(), make([]byte, g.OutputBytes())); err != nil && !errors.Is(err, tensor.ErrClosed) {
+				t.Errorf("waiting while the device is closed: %v", err)
+			}
+		})
+	}
+	if err := dut.Close(); err == nil {
+		t.Error("closing a device with everything still open should say so")
+	}
+	group.Wait()
+	empty(t, dut)
+	if err := r.Close(); err != nil {
+		t.Errorf("closing what was made on a closed device: %v", err)
 	}
 }
 
