@@ -27,6 +27,7 @@ void main() {
 	if (t >= live(p.count, p.capacity)) return;
 	uint at = (t * p.queryHeads + h) * p.dim;
 	for (uint i = me; i < p.dim; i += THREADS) query[i] = Floats(p.q).v[at + i];
+	barrier();
 	uint last = Words(p.tokens).v[4u * t + 1u], slot = Words(p.tokens).v[4u * t + 3u];
 	Words pages = Words(p.pages + 4ul * uint64_t(slot) * uint64_t(p.maxPages));
 	uint kvHead = h / (p.queryHeads / p.kvHeads);
