@@ -359,3 +359,18 @@ func TestCloseDuringShutdown(t *testing.T) {
 		t.Errorf("shutdown: %v", err)
 	}
 }
+
+func TestDeveloperIsSystem(t *testing.T) {
+	e := open(t, talk, ullm.Backend("ref"))
+	var texts []string
+	for _, role := range []string{"system", "developer"} {
+		text, err := e.Render(t.Context(), &ullm.Request{Messages: []chat.Message{{Role: role, Content: "Be brief."}, {Role: "user", Content: "Hello"}}}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, text)
+	}
+	if texts[0] != texts[1] || !strings.Contains(texts[0], "Be brief.") {
+		t.Errorf("%q", texts)
+	}
+}

@@ -71,7 +71,13 @@ func (e *TooLong) Error() string {
 
 // Render applies the chat template.
 func (e *Engine) Render(ctx context.Context, r *Request, generate bool) (string, error) {
-	in := chat.Input{Messages: r.Messages, Tools: r.Tools, AddGenerationPrompt: generate, Kwargs: r.Kwargs, Now: e.now()}
+	messages := slices.Clone(r.Messages)
+	for i := range messages {
+		if messages[i].Role == "developer" { // OpenAI's newer name, which Qwen3's templates pass over in silence
+			messages[i].Role = "system"
+		}
+	}
+	in := chat.Input{Messages: messages, Tools: r.Tools, AddGenerationPrompt: generate, Kwargs: r.Kwargs, Now: e.now()}
 	if id := e.config.BOS; id >= 0 {
 		in.BOS = e.tokenizer.TokenString(id)
 	}
