@@ -33,3 +33,17 @@ func TestConformance(t *testing.T) {
 		return open(t, vulkan.Options{Fault: fault})
 	}, tensortest.Config{})
 }
+
+// openValidated opens the first device with the validation layers on, and skips where they are not installed.
+func openValidated(t testing.TB, o vulkan.Options) tensor.Device {
+	t.Helper()
+	o.Validate = true
+	d, err := vulkan.Open(o)
+	if errors.Is(err, vulkan.ErrNoVulkan) || errors.Is(err, vulkan.ErrNoLayers) {
+		t.Skipf("%v (Debian: libvulkan1, mesa-vulkan-drivers, vulkan-validationlayers)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}

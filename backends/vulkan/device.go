@@ -65,7 +65,10 @@ func newDevice(in *instance, p *physical, o Options) (*device, error) {
 		return nil, result(vk.Result(r), "open "+p.name())
 	}
 	d.memory.init(d)
-	d.shaders.init(d)
+	if err := d.shaders.init(d); err != nil {
+		C.ullm_device_destroy(d.raw)
+		return nil, err
+	}
 	go d.work()
 	return d, nil
 }

@@ -30,6 +30,9 @@ var loader struct {
 // ErrNoVulkan: the machine has no Vulkan loader, or no driver behind it.
 var ErrNoVulkan = errors.New("no Vulkan")
 
+// ErrNoLayers: validation was asked for, and its layers are not installed.
+var ErrNoLayers = errors.New("no validation layers")
+
 // instance is a connection to the loader and, for tests, to the validation layers.
 type instance struct {
 	getProc unsafe.Pointer
@@ -74,6 +77,9 @@ func newInstance(validate bool) (*instance, error) {
 		C.ullm_log_free(in.log)
 		if r == vk.ErrorIncompatibleDriver {
 			return nil, fmt.Errorf("vulkan: %w: the loader finds no driver", ErrNoVulkan)
+		}
+		if r == vk.ErrorLayerNotPresent || r == vk.ErrorExtensionNotPresent {
+			return nil, fmt.Errorf("vulkan: %w: %s is not installed", ErrNoLayers, validationLayer[:len(validationLayer)-1])
 		}
 		return nil, result(r, "create an instance")
 	}

@@ -30,7 +30,10 @@ type shaders struct {
 	cache unsafe.Pointer
 }
 
-func (s *shaders) init(d *device) { s.d, s.made = d, map[kernel]unsafe.Pointer{} }
+func (s *shaders) init(d *device) error {
+	s.d, s.made = d, map[kernel]unsafe.Pointer{}
+	return s.loadCache()
+}
 
 // pipeline makes a kernel's pipeline on first use.
 func (s *shaders) pipeline(k kernel) (unsafe.Pointer, error) {
@@ -58,6 +61,9 @@ func (s *shaders) pipeline(k kernel) (unsafe.Pointer, error) {
 }
 
 func (s *shaders) destroy() {
+	if s.cache != nil {
+		s.saveCache()
+	}
 	for _, p := range s.made {
 		C.ullm_pipeline_destroy(s.d.raw, p)
 	}

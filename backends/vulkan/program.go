@@ -33,7 +33,7 @@ type program struct {
 
 // slot is what one run in flight needs.
 type slot struct {
-	commands C.ullm_commands
+	commands *C.ullm_commands
 	in, out  []byte // as the processor sees them
 }
 
@@ -92,14 +92,14 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 			return err
 		}
 		p.stages = append(p.stages, stage)
-		s := &slot{}
+		s := &slot{commands: new(C.ullm_commands)}
 		if m := stage.host(); m != nil {
 			s.in, s.out = m[:in:in], m[in:]
 		}
 		if err := d.fault("vkCreateCommandPool"); err != nil {
 			return err
 		}
-		if err := d.check(C.ullm_commands_create(d.raw, &s.commands), "make a command buffer"); err != nil {
+		if err := d.check(C.ullm_commands_create(d.raw, s.commands), "make a command buffer"); err != nil {
 			return err
 		}
 		p.runs = append(p.runs, s)
@@ -126,7 +126,7 @@ func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch) error
 	if err := p.d.fault("vkEndCommandBuffer, %s", g.Name); err != nil {
 		return err
 	}
-	r := C.ullm_record(p.d.raw, &s.commands, first(in), C.uint32_t(len(in)), first(launches), C.uint32_t(len(launches)),
+	r := C.ullm_record(p.d.raw, s.commands, first(in), C.uint32_t(len(in)), first(launches), C.uint32_t(len(launches)),
 		first(out), C.uint32_t(len(out)), nil)
 	return p.d.check(r, "record "+g.Name)
 }
@@ -173,7 +173,7 @@ func (p *program) Close() error {
 // free gives back what build made.
 func (p *program) free() {
 	for _, s := range p.runs {
-		C.ullm_commands_destroy(p.d.raw, &s.commands)
+		C.ullm_commands_destroy(p.d.raw, s.commands)
 	}
 	for _, b := range p.stages {
 		b.free()
@@ -218,7 +218,7 @@ func (p *program) Start(in []byte) (tensor.Step, error) {
 	s := p.slots[last]
 	copy(s.in, in)
 	d.submit.Lock()
-	r := C.ullm_submit(d.raw, &s.commands)
+	r := C.ullm_submit(d.raw, s.commands)
 	d.submit.Unlock()
 	if err := d.check(r, "start "+g.Name); err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func (p *program) step() *step {
 
 // finish waits for the device and takes the outputs.
 func (s *step) finish() {
-	if s.err = s.program.d.await(&s.slot.commands, "run "+s.program.plan.graph.Name); s.err == nil {
+	if s.err = s.program.d.await(s.slot.commands, "run "+s.program.plan.graph.Name); s.err == nil {
 		copy(s.out, s.slot.out)
 	}
 }

@@ -18,7 +18,7 @@ type transfer struct {
 	mu       sync.Mutex
 	made     bool
 	d        *device
-	commands C.ullm_commands
+	commands *C.ullm_commands // an object of its own: what C gets may not lie beside Go pointers
 }
 
 // stageBytes is how much is staged at once.
@@ -32,7 +32,8 @@ func (t *transfer) begin(d *device) error {
 	if err := d.fault("vkCreateCommandPool"); err != nil {
 		return err
 	}
-	if err := d.check(C.ullm_commands_create(d.raw, &t.commands), "make a command buffer"); err != nil {
+	t.commands = new(C.ullm_commands)
+	if err := d.check(C.ullm_commands_create(d.raw, t.commands), "make a command buffer"); err != nil {
 		return err
 	}
 	t.made, t.d = true, d
@@ -41,7 +42,7 @@ func (t *transfer) begin(d *device) error {
 
 func (t *transfer) destroy() {
 	if t.made {
-		C.ullm_commands_destroy(t.d.raw, &t.commands)
+		C.ullm_commands_destroy(t.d.raw, t.commands)
 	}
 }
 
@@ -52,12 +53,12 @@ func (t *transfer) finish(what string) error {
 		return err
 	}
 	d.submit.Lock()
-	r := C.ullm_submit(d.raw, &t.commands)
+	r := C.ullm_submit(d.raw, t.commands)
 	d.submit.Unlock()
 	if err := d.check(r, what); err != nil {
 		return err
 	}
-	return d.await(&t.commands, what)
+	return d.await(t.commands, what)
 }
 
 // move copies between buffers and waits.
@@ -68,7 +69,7 @@ func (d *device) move(what string, copies ...C.ullm_copy) error {
 	if err := t.begin(d); err != nil {
 		return err
 	}
-	if err := d.check(C.ullm_record(d.raw, &t.commands, &copies[0], C.uint32_t(len(copies)), nil, 0, nil, 0, nil), what); err != nil {
+	if err := d.check(C.ullm_record(d.raw, t.commands, &copies[0], C.uint32_t(len(copies)), nil, 0, nil, 0, nil), what); err != nil {
 		return err
 	}
 	return t.finish(what)
@@ -88,7 +89,7 @@ func (b *buffer) zero() error {
 	}
 	n := (b.bytes + 3) / 4 * 4
 	what := "clear " + b.name
-	r := C.ullm_record_fill(b.d.raw, &t.commands, C.uint64_t(uintptr(b.block.buffer)), C.uint64_t(b.at), C.uint64_t(n), 0)
+	r := C.ullm_record_fill(b.d.raw, t.commands, C.uint64_t(uintptr(b.block.buffer)), C.uint64_t(b.at), C.uint64_t(n), 0)
 	if err := b.d.check(r, what); err != nil {
 		return err
 	}

@@ -230,7 +230,9 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	out->integer_dot = dots.v[0];
 
 	VkQueueFamilyProperties families[32];
-	uint32_t count = COUNT(families), best = 0;
+	uint32_t count = 0, best = 0;
+	vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, NULL);
+	if (count > COUNT(families)) count = COUNT(families);
 	vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
 	for (uint32_t i = 0; i < count; i++) {
 		// A family that only computes does not wait for a desktop's drawing.

@@ -31,8 +31,8 @@
 	F(void, vkDestroyPipeline, (VkDevice, VkPipeline, const void *))                                                     \
 	F(VkResult, vkCreateCommandPool, (VkDevice, const VkCommandPoolCreateInfo *, const void *, VkCommandPool *))         \
 	F(void, vkDestroyCommandPool, (VkDevice, VkCommandPool, const void *))                                               \
+	F(VkResult, vkResetCommandPool, (VkDevice, VkCommandPool, VkFlags))                                                  \
 	F(VkResult, vkAllocateCommandBuffers, (VkDevice, const VkCommandBufferAllocateInfo *, VkCommandBuffer *))            \
-	F(void, vkFreeCommandBuffers, (VkDevice, VkCommandPool, uint32_t, const VkCommandBuffer *))                          \
 	F(VkResult, vkBeginCommandBuffer, (VkCommandBuffer, const VkCommandBufferBeginInfo *))                               \
 	F(VkResult, vkEndCommandBuffer, (VkCommandBuffer))                                                                   \
 	F(VkResult, vkCreateFence, (VkDevice, const VkFenceCreateInfo *, const void *, VkFence *))                           \
@@ -200,7 +200,7 @@ void ullm_pipeline_destroy(ullm_device *d, void *pipeline) { d->vkDestroyPipelin
 int ullm_commands_create(ullm_device *d, ullm_commands *out) {
 	// A pool for each, so that recording one needs no lock on another.
 	memset(out, 0, sizeof *out);
-	VkCommandPoolCreateInfo pool_info = {.sType = ST_COMMAND_POOL_CREATE_INFO, .flags = 2 /* buffers are reset */, .family = d->family};
+	VkCommandPoolCreateInfo pool_info = {.sType = ST_COMMAND_POOL_CREATE_INFO, .family = d->family};
 	VkCommandPool pool = 0;
 	VkResult r = d->vkCreateCommandPool(d->device, &pool_info, NULL, &pool);
 	if (r != 0) return r;
@@ -231,7 +231,8 @@ static void barrier(ullm_device *d, VkCommandBuffer c, VkFlags from, VkFlags to,
 
 static int begin(ullm_device *d, ullm_commands *c) {
 	VkCommandBufferBeginInfo info = {.sType = ST_COMMAND_BUFFER_BEGIN_INFO};
-	VkResult r = d->vkBeginCommandBuffer(c->commands, &info);
+	VkResult r = d->vkResetCommandPool(d->device, HANDLE(c->pool), 0);
+	if (r == 0) r = d->vkBeginCommandBuffer(c->commands, &info);
 	// What was submitted before, whatever it was, is done.
 	if (r == 0)
 		barrier(d, c->commands, STAGE_COMPUTE | STAGE_TRANSFER, STAGE_COMPUTE | STAGE_TRANSFER, SHADER_WRITE | TRANSFER_WRITE,

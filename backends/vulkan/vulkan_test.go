@@ -1,0 +1,213 @@
+//go:build cgo && (linux || windows)
+
+package vulkan_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ullm/ullm/backends/vulkan"
+	"github.com/ullm/ullm/tensor"
+	"github.com/ullm/ullm/tensor/tensortest"
+)
+
+// rows is an F32 weight whose row i is all i mod 1,000.
+type rows struct{ cols int }
+
+func (r rows) Rows(_, first, n int, use func([]byte) error) error {
+	b := make([]byte, 0, 4*n*r.cols)
+	for i := first; i < first+n; i++ {
+		for range r.cols {
+			b = append(b, floatBytes(float32(i%1000))...)
+		}
+	}
+	return use(b)
+}
+
+// sums is a graph that sums a row of cols values times each row of a weight.
+func sums(cols, n int) (*tensor.Graph, tensor.WeightSpec) {
+	w := tensor.WeightSpec{Name: "w", Format: tensor.F32, Cols: cols, Parts: []tensor.Part{{Name: "w", Rows: n}}, Readers: []tensor.Op{tensor.OpLinear}}
+	g := tensor.NewGraph("sums")
+	g.Output(g.Linear(g.Input(0, tensor.F32, tensor.Static(1), cols), 0, g.Weight(w)))
+	return g, w
+}
+
+// run uploads, compiles and runs sums once, and closes what it made.
+func run(d tensor.Device, cols, n int) (out []byte, err error) {
+	g, spec := sums(cols, n)
+	var list []interface{ Close() error }
+	defer func() {
+		for i := len(list) - 1; i >= 0; i-- {
+			err = errors.Join(err, list[i].Close())
+		}
+	}()
+	w, err := d.Upload(context.Background(), spec, rows{cols})
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, w)
+	plan, err := d.Plan(g)
+	if err != nil {
+		return nil, err
+	}
+	a, err := d.NewArena(plan.Scratch())
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, a)
+	p, err := d.Compile(plan, tensor.Bindings{Weights: map[string]tensor.Weight{"w": w}, Arena: a})
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, p)
+	in := make([]byte, 0, 4*cols)
+	for range cols {
+		in = append(in, floatBytes(1)...)
+	}
+	s, err := p.Start(in)
+	if err != nil {
+		return nil, err
+	}
+	out = make([]byte, g.OutputBytes())
+	return out, s.Wait(context.Background(), out)
+}
+
+// checkSums checks that output o is cols·(o mod 1,000).
+func checkSums(t *testing.T, out []byte, cols, n int) {
+	t.Helper()
+	for _, o := range []int{0, 1, 31, 32, n / 2, n - 2, n - 1} {
+		if have, want := bytesFloat(out[4*o:]), float32(cols*(o%1000)); have != want {
+			t.Errorf("row %d: have %g, want %g", o, have, want)
+		}
+	}
+}
+
+// TestLargeBuffer multiplies by a weight that is larger than any storage buffer binding of lavapipe, 128 MiB.
+func TestLargeBuffer(t *testing.T) {
+	d := open(t, vulkan.Options{})
+	const cols, n = 32, 1<<20 + 1<<18
+	out, err := run(d, cols, n)
+	if err != nil {
+		t.Error(err)
+	} else {
+		checkSums(t, out, cols, n)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStaged takes the path of a GPU whose memory the processor does not reach: weights of several pieces, states, models.
+func TestStaged(t *testing.T) {
+	d := open(t, vulkan.Options{Staged: true})
+	const cols, n = 64, 100_000
+	out, err := run(d, cols, n)
+	if err != nil {
+		t.Error(err)
+	} else {
+		checkSums(t, out, cols, n)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestValidated runs what TestLargeBuffer and TestStaged run, smaller, under the validation layers; Close tells what they
+// said.
+func TestValidated(t *testing.T) {
+	for _, staged := range []bool{false, true} {
+		d := openValidated(t, vulkan.Options{Staged: staged})
+		if _, err := run(d, 64, 100); err != nil {
+			t.Error(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOpenFaults fails every call of opening, one after the other.
+func TestOpenFaults(t *testing.T) {
+	for n := 1; ; n++ {
+		c := tensortest.FailNth(n, nil)
+		d, err := vulkan.Open(vulkan.Options{Fault: c.Fault})
+		if errors.Is(err, vulkan.ErrNoVulkan) {
+			t.Skip(err)
+		}
+		if c.Hit() == "" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		if !errors.Is(err, tensortest.ErrInjected) {
+			t.Fatalf("call %d (%s) failed; have %v", n, c.Hit(), err)
+		}
+	}
+}
+
+func TestWrongDevice(t *testing.T) {
+	for _, n := range []int{-1, 1000} {
+		if _, err := vulkan.Open(vulkan.Options{Device: n}); err == nil {
+			t.Errorf("device %d was opened", n)
+		}
+	}
+}
+
+// TestOutOfMemory asks for more than may be used: the error says what was asked for and what to do.
+func TestOutOfMemory(t *testing.T) {
+	d := open(t, vulkan.Options{Fraction: 1e-6})
+	if _, err := d.NewArena(1 << 30); !errors.Is(err, tensor.ErrOutOfMemory) {
+		t.Errorf("have %v", err)
+	}
+	if n := d.Stats().Total(); n != (tensor.Count{}) {
+		t.Errorf("the ledger holds %+v", n)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPipelineCache checks that a cache is written, used again, and that a damaged one does no harm.
+func TestPipelineCache(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 3 {
+		d := open(t, vulkan.Options{CacheDir: dir})
+		if _, err := run(d, 32, 32); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("cache files: %v, %v", files, err)
+		}
+		b, err := os.ReadFile(files[0])
+		if err != nil || len(b) == 0 {
+			t.Fatalf("the cache has %d bytes, %v", len(b), err)
+		}
+		if i == 1 {
+			for j := range b {
+				b[j] ^= 0x55
+			}
+			if err := os.WriteFile(files[0], b[:len(b)-3], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func floatBytes(v float32) []byte {
+	return binary.LittleEndian.AppendUint32(nil, math.Float32bits(v))
+}
+
+func bytesFloat(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }
