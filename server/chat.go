@@ -81,17 +81,14 @@ func (c *chatCompletion) read(r *http.Request) (ullm.Request, int, error) {
 	return p, n, nil
 }
 
-// checkMessages refuses roles that no template of Qwen3's knows and would pass over in silence, and reads OpenAI's newer
-// name for system.
+// checkMessages refuses roles that no template of Qwen3's knows and would pass over in silence.
 func checkMessages(messages []chat.Message) *openai.Error {
 	if len(messages) == 0 {
 		return openai.Invalid("messages", "is missing or empty")
 	}
-	for i := range messages {
-		switch m := &messages[i]; m.Role {
-		case "system", "user", "assistant", "tool":
-		case "developer":
-			m.Role = "system"
+	for i, m := range messages {
+		switch m.Role {
+		case "system", "developer", "user", "assistant", "tool":
 		default:
 			return openai.Invalid(fmt.Sprintf("messages[%d].role", i), fmt.Sprintf("%q is none of system, developer, user, assistant and tool", m.Role))
 		}
