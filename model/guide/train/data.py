@@ -28,6 +28,15 @@ LEAD = ["please, ", "hi, ", "hello, ", "hey, ", "so ", "ok, ", "and ", "sorry, "
 TAIL = [" please", " please", " thanks", ", please", " in ullm", " with ullm", " here", " exactly", " then", " for me", " again", " quickly", ", any idea", " actually", " in short"]
 
 
+# Words that a question may lack and still be understood.
+SMALL = set("a an the do does is are can i to of my me you it in on for with please what how".split())
+
+
+def lines(name):
+    """The lines of a fact file without its comments."""
+    return [line for line in (FACTS / name).read_text().splitlines() if line and not line.startswith("#")]
+
+
 class Data:
     """Draws conversations: lists of {"role", "content"[, "thought"]}."""
 
@@ -38,6 +47,11 @@ class Data:
         self.outside = load(FACTS / "outside.txt", forms)
         self.follow = load(FACTS / "followups.txt", forms)
         self.words = (FACTS / "words.txt").read_text().split()
+        self.carriers = {"n": [], "v": [], "c": [], "e": []}
+        for line in lines("carriers.txt"):
+            self.carriers[line[0]].append(line[2:])
+        pairs = (line.split(" = ") for line in lines("synonyms.txt"))
+        self.synonyms = {word: others.split("|") for word, others in pairs}
         self.by_topic = {e.topic: e for e in self.facts}
         self.flags = self._flags()
         self.wrap = {name: forms.pattern(f"<{name}>") for name in ("how", "want", "show", "cmd", "about")}
@@ -45,19 +59,15 @@ class Data:
             "[does <prog> support|does <prog> have|does <prog> do|can <prog> do|is there support for|has <prog>"
             "|is there|can i use|can i have|do you support|do you have|support for]"
         )
-        for group in (self.facts, self.talk, self.follow):
-            for e in group:
-                e.cum = e.w
         self._weights = {id(g): [e.w for e in g] for g in (self.facts, self.talk, self.follow)}
 
     def _flags(self):
         flags = []
-        for line in (FACTS / "defaults.tsv").read_text().splitlines():
-            if line and not line.startswith("#"):
-                flag, topic, default = line.split("\t")
-                if topic not in self.by_topic:
-                    raise ValueError(f"defaults.tsv: no entry for topic {topic}")
-                flags.append((flag, self.by_topic[topic], default))
+        for line in lines("defaults.tsv"):
+            flag, topic, default = line.split("\t")
+            if topic not in self.by_topic:
+                raise ValueError(f"defaults.tsv: no entry for topic {topic}")
+            flags.append((flag, self.by_topic[topic], default))
         return flags
 
     def slots(self, rng):
@@ -70,8 +80,16 @@ class Data:
         }
 
     def _fill(self, text, slots, rng):
-        text = re.sub(r"\{word\}", lambda m: rng.choice(self.words), text)
+        text = re.sub(r"\{word\}", lambda m: self.word(rng), text)
         return fill(text, slots)
+
+    def word(self, rng):
+        """A word that has nothing to do with ullm, a made-up name at times."""
+        if rng.random() < 0.65:
+            return rng.choice(self.words)
+        parts = ["".join(rng.choice(letters) for letters in ("bcdfghklmnprstvwz", "aeiou", ["", "", "n", "r", "s", "l", "ck", "ng"])) for _ in range(rng.choice([1, 2, 2, 3]))]
+        name = "".join(parts) + rng.choice(["", "", "ia", "land", "y", "on", "er"])
+        return rng.choice([name, name.capitalize()])
 
     def _pick(self, group, rng):
         return rng.choices(group, self._weights[id(group)])[0]
@@ -89,6 +107,8 @@ class Data:
             return f"{draw(self.support, rng)} {draw(pattern, rng)}", prefix
         if kind == "h":
             verb = draw(rng.choice(e.h), rng)
+            if rng.random() < 0.33:
+                return rng.choice(self.carriers["v"]).replace("{}", verb), ""
             form = rng.random()
             if form < 0.45:
                 return f"{draw(self.wrap['how'], rng)} {verb}", ""
@@ -103,6 +123,8 @@ class Data:
                 return f"{may} {verb}", ""
             return verb, ""
         noun = draw(rng.choice(e.k), rng)
+        if rng.random() < 0.33:
+            return rng.choice(self.carriers["n"]).replace("{}", noun), ""
         form = rng.random()
         if form < 0.60:
             return f"{draw(self.wrap['about'], rng)} {noun}", ""
@@ -119,12 +141,29 @@ class Data:
         if prefix and answer.startswith(("Yes", "No")):
             prefix = ""
         answer = prefix + answer
-        text = self._fill(text, slots, rng)
+        text = self.reword(self._fill(text, slots, rng), rng)
         if rng.random() < 0.10:
             text = rng.choice(LEAD) + text
         if rng.random() < 0.07:
             text += rng.choice(TAIL)
         return self.turn(dress(text, rng), answer, self.thought(e, answer, slots, rng))
+
+    def reword(self, text, rng):
+        """Other words for the same: synonyms, small words left out, a remark
+        before or after, now and then another order."""
+        words = text.split(" ")
+        if rng.random() < 0.40:
+            words = [rng.choice(self.synonyms[w]) if w in self.synonyms and rng.random() < 0.5 else w for w in words]
+        if rng.random() < 0.12:
+            words = [w for w in words if w not in SMALL or rng.random() < 0.5] or words
+        if rng.random() < 0.05:
+            rng.shuffle(words)
+        text = " ".join(words)
+        if rng.random() < 0.10:
+            text = f"{rng.choice(self.carriers['c'])} {text}"
+        if rng.random() < 0.08:
+            text += f"{rng.choice([',', '', '?', '.'])} {rng.choice(self.carriers['e'])}"
+        return text
 
     def thought(self, e, answer, slots, rng):
         subject = e.topic.partition(">")[2] or e.topic
@@ -245,11 +284,11 @@ class Data:
     def conversation(self, rng):
         """(messages, thinking): what one training example holds."""
         kind = rng.random()
-        if kind < 0.60:
+        if kind < 0.72:
             messages = self.single(rng)
-        elif kind < 0.78:
-            messages = [m for _ in range(rng.choice([2, 2, 3, 3, 4, 6])) for m in self.single(rng)]
-        elif kind < 0.90:
+        elif kind < 0.84:
+            messages = [m for _ in range(rng.choice([2, 2, 3, 3, 5])) for m in self.single(rng)]
+        elif kind < 0.94:
             messages = self.single(rng) if rng.random() < 0.2 else []
             messages += self.followed(rng)
         else:
