@@ -92,9 +92,9 @@ const (
 // product multiplies by one weight, to columns of y from first.
 func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows int, swiglu uint32) {
 	capacity, cols := b.capacity(x), w.spec.Cols
-	tile := 1
-	for tile < capacity && tile < linearTile {
-		tile *= 2
+	tile := linearTile
+	if capacity == 1 {
+		tile = 1
 	}
 	aligned := uint32(0)
 	if cols%chunkValues == 0 && b.at(x)%16 == 0 {

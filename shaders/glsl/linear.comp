@@ -29,6 +29,7 @@ layout(push_constant) uniform Push {
 
 shared float sums[TILE * SEGMENTS * LANES];
 
+// dotRow multiplies tokens first … first+TILE-1, of which those up to last are live, by a segment of a row.
 void dotRow(uint row, uint first, uint last, out float acc[MOST]) {
 	[[unroll]] for (uint t = 0; t < TILE; t++) acc[t] = 0.0;
 	for (uint c = gl_LocalInvocationID.y; c < p.chunks; c += SEGMENTS) {
@@ -37,7 +38,8 @@ void dotRow(uint row, uint first, uint last, out float acc[MOST]) {
 		float w[32];
 		[[unroll]] for (uint i = 0; i < 32; i++) w[i] = value(b, i);
 		[[unroll]] for (uint t = 0; t < TILE; t++) {
-			uint token = min(first + t, last);
+			uint token = first + t;
+			if (token > last) break;
 			float part[2] = float[2](0.0, 0.0), total = 0.0;
 			[[unroll]] for (uint g = 0; g < 8; g++) {
 				vec4 x;
@@ -88,16 +90,15 @@ void main() {
 	if (first >= n) return;
 	uint o = gl_WorkGroupID.x * LANES + gl_LocalInvocationID.x;
 	uint row = min(o, p.rows - 1u);
-	float acc[MOST];
-	dotRow(row, first, n - 1u, acc);
-	float sum = merge(acc);
 	uint t = first + gl_LocalInvocationID.y;
-	if (SWIGLU) {
-		dotRow(p.rows + row, first, n - 1u, acc);
-		float up = merge(acc);
-		sum = sum / (1.0 + exponential(-sum)) * up;
-	} else if (p.bias != 0ul) {
-		sum += Floats(p.bias).v[row];
+	float sum = 0.0;
+	// The up row after the gate's, through the same code: written twice it would take twice as long to compile.
+	[[dont_unroll]] for (uint part = 0; part < (SWIGLU ? 2 : 1); part++) {
+		float acc[MOST];
+		dotRow(part * p.rows + row, first, n - 1u, acc);
+		float s = merge(acc);
+		sum = part == 0 ? s : sum / (1.0 + exponential(-sum)) * s;
 	}
+	if (p.bias != 0ul) sum += Floats(p.bias).v[row];
 	if (gl_LocalInvocationID.y < TILE && t < n && o < p.rows) Floats(p.y).v[t * p.stride + p.first + o] = sum;
 }
