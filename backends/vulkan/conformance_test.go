@@ -4,6 +4,7 @@ package vulkan_test
 
 import (
 	"errors"
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -15,9 +16,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var validate = flag.Bool("validate", false, "run everything under the validation layers; closing a device fails with what they say")
+
 // open opens the first device, and skips where there is none.
 func open(t testing.TB, o vulkan.Options) tensor.Device {
 	t.Helper()
+	if *validate {
+		return openValidated(t, o)
+	}
 	d, err := vulkan.Open(o)
 	if errors.Is(err, vulkan.ErrNoVulkan) {
 		t.Skipf("%v (Debian: libvulkan1, mesa-vulkan-drivers)", err)

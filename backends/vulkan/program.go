@@ -8,6 +8,7 @@ import "C"
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type program struct {
 	plan   *plan
 	arena  *arena
 	print  string
+	name   string
 	block  *buffer       // the step block on the device
 	stages []*buffer     // for each slot what its step block comes from and its outputs go to
 	runs   []*slot       // all
@@ -33,8 +35,8 @@ type program struct {
 
 // slot is what one run in flight needs.
 type slot struct {
-	commands *C.ullm_commands
-	in, out  []byte // as the processor sees them
+	segments []*C.ullm_commands // submitted one after the other
+	in, out  []byte             // as the processor sees them
 }
 
 func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, error) {
@@ -50,7 +52,7 @@ func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, 
 	if !ok || a.d != d || a.Bytes() < pl.Scratch() || a.freed.Load() {
 		return nil, fmt.Errorf("vulkan: compile %s: needs an arena of this device with at least %d bytes", g.Name, pl.Scratch())
 	}
-	p := &program{d: d, plan: pl, arena: a}
+	p := &program{d: d, plan: pl, arena: a, name: "program " + g.Name}
 	if err := p.build(bind); err != nil {
 		p.free()
 		return nil, fmt.Errorf("vulkan: compile %s: %w", g.Name, err)
@@ -85,25 +87,20 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 	if err != nil {
 		return err
 	}
-	p.print = b.print()
+	ends := b.cut(bind.Eager)
+	p.print = b.print(len(ends))
 	for range d.options.Depth {
 		stage, err := d.alloc(onHost, tensor.UseProgram, in+out, "staging of "+g.Name)
 		if err != nil {
 			return err
 		}
 		p.stages = append(p.stages, stage)
-		s := &slot{commands: new(C.ullm_commands)}
+		s := &slot{}
 		if m := stage.host(); m != nil {
 			s.in, s.out = m[:in:in], m[in:]
 		}
-		if err := d.fault("vkCreateCommandPool"); err != nil {
-			return err
-		}
-		if err := d.check(C.ullm_commands_create(d.raw, s.commands), "make a command buffer"); err != nil {
-			return err
-		}
 		p.runs = append(p.runs, s)
-		if err := p.record(s, stage, launches); err != nil {
+		if err := p.record(s, stage, launches, ends); err != nil {
 			return err
 		}
 	}
@@ -111,9 +108,9 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 	return nil
 }
 
-// record fills a slot's command buffer.
-func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch) error {
-	g := p.plan.graph
+// record makes a slot's command buffers, one up to each end.
+func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch, ends []int) error {
+	d, g := p.d, p.plan.graph
 	var in, out []C.ullm_copy
 	if n := int64(g.InputBytes()); n > 0 {
 		in = append(in, copyOf(stage, 0, p.block, 0, n))
@@ -123,12 +120,35 @@ func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch) error
 			out = append(out, copyOf(p.arena.buffer, p.plan.place.Offset[v], stage, int64(g.InputBytes()+o), g.BytesOf(v)))
 		}
 	}
-	if err := p.d.fault("vkEndCommandBuffer, %s", g.Name); err != nil {
-		return err
+	from := 0
+	for i, end := range ends {
+		var before, after []C.ullm_copy
+		if i == 0 {
+			before = in
+		}
+		if i == len(ends)-1 {
+			after = out
+		}
+		if err := d.fault("vkCreateCommandPool"); err != nil {
+			return err
+		}
+		c := new(C.ullm_commands)
+		if err := d.check(C.ullm_commands_create(d.raw, c), "make a command buffer"); err != nil {
+			return err
+		}
+		s.segments = append(s.segments, c)
+		if err := d.fault("vkEndCommandBuffer, %s", g.Name); err != nil {
+			return err
+		}
+		part := launches[from:end]
+		r := C.ullm_record(d.raw, c, first(before), C.uint32_t(len(before)), first(part), C.uint32_t(len(part)),
+			first(after), C.uint32_t(len(after)), nil)
+		if err := d.check(r, "record "+g.Name); err != nil {
+			return err
+		}
+		from = end
 	}
-	r := C.ullm_record(p.d.raw, s.commands, first(in), C.uint32_t(len(in)), first(launches), C.uint32_t(len(launches)),
-		first(out), C.uint32_t(len(out)), nil)
-	return p.d.check(r, "record "+g.Name)
+	return nil
 }
 
 // first points to a slice's elements; nil where there are none.
@@ -140,9 +160,9 @@ func first[T any](s []T) *T {
 }
 
 // print lists kernels, grids and the bytes that each node moves.
-func (b *binder) print() string {
+func (b *binder) print(submissions int) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s on vulkan: %d dispatches\n", b.graph.Name, len(b.launches))
+	fmt.Fprintf(&s, "%s on vulkan: %d dispatches in %d submissions\n", b.graph.Name, len(b.launches), submissions)
 	for i, l := range b.launches {
 		n := &b.graph.Nodes[l.node]
 		fmt.Fprintf(&s, "%3d %s %s %d×%d", i, n.Op, l.kernel, l.groups[0], l.groups[1])
@@ -155,7 +175,7 @@ func (b *binder) print() string {
 	return s.String()
 }
 
-func (p *program) what() string   { return "program " + p.plan.graph.Name }
+func (p *program) what() string   { return p.name }
 func (p *program) String() string { return p.print }
 
 func (p *program) Close() error {
@@ -173,7 +193,9 @@ func (p *program) Close() error {
 // free gives back what build made.
 func (p *program) free() {
 	for _, s := range p.runs {
-		C.ullm_commands_destroy(p.d.raw, s.commands)
+		for _, c := range s.segments {
+			C.ullm_commands_destroy(p.d.raw, c)
+		}
 	}
 	for _, b := range p.stages {
 		b.free()
@@ -217,10 +239,7 @@ func (p *program) Start(in []byte) (tensor.Step, error) {
 	last := len(p.slots) - 1
 	s := p.slots[last]
 	copy(s.in, in)
-	d.submit.Lock()
-	r := C.ullm_submit(d.raw, s.commands)
-	d.submit.Unlock()
-	if err := d.check(r, "start "+g.Name); err != nil {
+	if err := p.submit(s); err != nil {
 		return nil, err
 	}
 	p.slots = p.slots[:last]
@@ -231,6 +250,24 @@ func (p *program) Start(in []byte) (tensor.Step, error) {
 	d.queue = append(d.queue, st)
 	d.changed.Broadcast()
 	return st, nil
+}
+
+// submit hands a slot's segments to the queue. What was submitted when a later segment is refused has run when submit
+// returns, so that the slot is free again.
+func (p *program) submit(s *slot) error {
+	d := p.d
+	d.submit.Lock()
+	defer d.submit.Unlock()
+	for i, c := range s.segments {
+		r := C.ullm_submit(d.raw, c)
+		if err := d.check(r, "start "+p.plan.graph.Name); err != nil {
+			if i > 0 {
+				err = errors.Join(err, d.await(s.segments[i-1], "run "+p.plan.graph.Name))
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // step takes one that is free, or makes one.
@@ -245,7 +282,8 @@ func (p *program) step() *step {
 
 // finish waits for the device and takes the outputs.
 func (s *step) finish() {
-	if s.err = s.program.d.await(s.slot.commands, "run "+s.program.plan.graph.Name); s.err == nil {
+	last := s.slot.segments[len(s.slot.segments)-1]
+	if s.err = s.program.d.await(last, s.program.what()); s.err == nil {
 		copy(s.out, s.slot.out)
 	}
 }

@@ -3,18 +3,23 @@
 package vulkan_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ullm/ullm/backends/vulkan"
 	"github.com/ullm/ullm/tensor"
 	"github.com/ullm/ullm/tensor/tensortest"
 )
+
+var update = flag.Bool("update", false, "write golden files anew")
 
 // rows is an F32 weight whose row i is all i mod 1,000.
 type rows struct{ cols int }
@@ -75,6 +80,105 @@ func run(d tensor.Device, cols, n int) (out []byte, err error) {
 	}
 	out = make([]byte, g.OutputBytes())
 	return out, s.Wait(context.Background(), out)
+}
+
+// TestDispatches holds the kernels, grids and bytes of a small model's programs against testdata/dispatches.txt, so that a
+// launch which creeps in is seen in review. A layer is eight.
+func TestDispatches(t *testing.T) {
+	d := open(t, vulkan.Options{})
+	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
+	head, _, _ := m.Head(4)
+	forward := m.Forward(tensor.ForwardLimits{Tokens: 8, Seqs: 4, Rows: 4, Pages: 8, Params: 4, History: 8, Bias: 4})
+	r, err := tensortest.NewRig(d, m.Setup(), false, forward, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := r.Programs[0].String() + r.Programs[1].String()
+	const golden = "testdata/dispatches.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(have), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have != string(want) {
+		t.Errorf("have\n%swant\n%s(go test -run TestDispatches -update writes it anew)", have, want)
+	}
+	// Prepare, Embed, 8 for each layer, KeepRows.
+	if n := strings.Count(r.Programs[0].String(), "\n") - 1; n != 2+8*m.Layers+1 {
+		t.Errorf("%d dispatches for %d layers", n, m.Layers)
+	}
+	if err := errors.Join(r.Close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEager checks that launches one by one, each awaited by the next, give the same bits as all at once.
+func TestEager(t *testing.T) {
+	d := open(t, vulkan.Options{})
+	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
+	limits := tensor.ForwardLimits{Tokens: 8, Seqs: 1, Rows: 1, Pages: 1, Params: 1, History: 1, Bias: 1}
+	forward := m.Forward(limits)
+	setup := m.Setup()
+	step := tensor.ForwardStep{IDs: []int32{5, 6, 7}, Seqs: []tensor.SeqStep{{Count: 3, Keep: 1, Reset: true}}, Pages: []tensor.PageWrite{{Page: 3}}}
+	in := make([]byte, limits.Bytes())
+	if err := limits.Encode(in, &step); err != nil {
+		t.Fatal(err)
+	}
+	weights := map[string]tensor.Weight{}
+	for _, w := range setup.Weights {
+		var err error
+		if weights[w.Spec.Name], err = d.Upload(t.Context(), w.Spec, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setup.Weights = nil
+	var hidden [2][]byte
+	for i := range hidden {
+		r, err := tensortest.NewRig(d, setup, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := d.Plan(forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := d.NewArena(plan.Scratch())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.Compile(plan, tensor.Bindings{Weights: weights, States: r.States, Arena: a, Eager: i == 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := p.Start(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Wait(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if hidden[i], err = r.Export("hidden"); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.Close(), a.Close(), r.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if !bytes.Equal(hidden[0], hidden[1]) {
+		t.Error("the hidden rows differ")
+	}
+	for _, w := range weights {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // checkSums checks that output o is cols·(o mod 1,000).
