@@ -247,14 +247,19 @@ func Files(ctx context.Context, name string, o Options) (*files.Files, error) {
 	case strings.HasPrefix(name, random.Prefix):
 		return randomFiles(name)
 	}
-	if _, err := os.Stat(name); err == nil || !hub.IsRef(name) {
-		return files.Open(name)
-	}
-	path, err := Pull(ctx, name, o)
+	path, err := Locate(ctx, name, o)
 	if err != nil {
 		return nil, err
 	}
 	return files.Open(path)
+}
+
+// Locate is where a model's files are: name itself, or what Pull returns if it is a hub id.
+func Locate(ctx context.Context, name string, o Options) (string, error) {
+	if _, err := os.Stat(name); err == nil || !hub.IsRef(name) {
+		return name, nil
+	}
+	return Pull(ctx, name, o)
 }
 
 // Pull downloads what a hub id names, unless the cache has it, and returns where it is.

@@ -80,7 +80,6 @@ type answers struct {
 // start queues n generations for each prompt; the engine computes what they share once.
 func (s *Server) start(ctx context.Context, e *ullm.Engine, prompts []ullm.Request, n int) (*answers, error) {
 	a := &answers{server: s, begun: time.Now(), n: n}
-	s.answers.add(1)
 	for _, p := range prompts {
 		for i := range n {
 			p.Choice = i
@@ -99,7 +98,6 @@ func (a *answers) close() {
 	for _, g := range a.gens {
 		g.Close()
 	}
-	a.server.answers.add(-1)
 }
 
 // usage begins with the prompts' tokens; answers are added as they end.

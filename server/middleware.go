@@ -18,6 +18,10 @@ import (
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
+		if r.Method == http.MethodPost {
+			s.answers.add(1)
+			defer s.answers.add(-1) // when all is written and logged
+		}
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		w.Header().Set("Server", "ullm/"+s.options.version)
 		defer func() {
@@ -70,7 +74,7 @@ func (s *Server) limitBody(next http.Handler) http.Handler {
 	})
 }
 
-// inProgress counts the answers that are being made or written.
+// inProgress counts requests that are being answered.
 type inProgress struct {
 	mu   sync.Mutex
 	n    int

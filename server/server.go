@@ -97,7 +97,7 @@ func (s *Server) Attach(e *ullm.Engine) { s.engine.Store(e) }
 // Drain refuses new requests with 503; running ones go on.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Wait returns nil when every answer has been written, or the error of ctx.
+// Wait returns nil when every POST request has been answered, or the error of ctx.
 func (s *Server) Wait(ctx context.Context) error { return s.answers.wait(ctx) }
 
 // ServeHTTP answers a request.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -29,10 +30,7 @@ type benchCommand struct {
 }
 
 func (c *benchCommand) Run(sig *signals) error {
-	name, err := c.name()
-	if err != nil {
-		return err
-	}
+	name := c.name()
 	if name == "" && c.URL == "" {
 		name = random.Prefix + "0.6b"
 	}
@@ -49,13 +47,14 @@ func (c *benchCommand) Run(sig *signals) error {
 		return usagef("--url needs a --workload")
 	}
 	report := bench.Report{Model: name}
+	var err error
 	switch {
 	case c.URL != "":
-		err = c.workload(sig.context(), nil, &report)
+		err = c.workload(sig.ctx, nil, &report)
 	case c.Workload != "":
-		err = c.withEngine(sig.context(), name, &report)
+		err = c.withEngine(sig.ctx, name, &report)
 	default:
-		err = c.steps(sig.context(), name, &report)
+		err = c.steps(sig.ctx, name, &report)
 	}
 	if len(report.Results) == 0 {
 		return err
@@ -80,7 +79,7 @@ func (c *benchCommand) workload(ctx context.Context, e *ullm.Engine, report *ben
 }
 
 func (c *benchCommand) withEngine(ctx context.Context, name string, report *bench.Report) error {
-	log := logger(levelFor(c.LogLevel), c.LogFormat)
+	log := c.logger(slog.LevelWarn)
 	o, err := c.options(log)
 	if err != nil {
 		return err
@@ -99,7 +98,7 @@ func (c *benchCommand) withEngine(ctx context.Context, name string, report *benc
 
 // steps measures prefill and decode without a scheduler.
 func (c *benchCommand) steps(ctx context.Context, name string, report *bench.Report) error {
-	log := logger(levelFor(c.LogLevel), c.LogFormat)
+	log := c.logger(slog.LevelWarn)
 	o, err := c.options(log)
 	if err != nil {
 		return err

@@ -1,23 +1,67 @@
 package main
 
 import (
-	"fmt"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
 
 	"github.com/ullm/ullm"
+	"github.com/ullm/ullm/backends"
 )
+
+// modelFlags name a model: the first argument, or -m as in llama.cpp, ULLM_MODEL, or model in a config file.
+type modelFlags struct {
+	Model      string `arg:"" optional:"" name:"model" help:"Model; nothing or \"\" for the embedded guide."`
+	ModelFlag  string `short:"m" name:"model" placeholder:"MODEL" help:"The model, when it is not the first argument."`
+	HubOffline bool   `help:"Use only models that the hub's cache holds."`
+}
+
+// name is the model's; an argument goes before everything else.
+func (f *modelFlags) name() string {
+	if f.Model != "" {
+		return f.Model
+	}
+	return f.ModelFlag
+}
+
+// split is for commands that have arguments behind the model's: when the model is named otherwise, all arguments are
+// those.
+func (f *modelFlags) split(args []string) (name string, rest []string) {
+	if f.ModelFlag != "" && f.Model != "" {
+		return f.ModelFlag, append([]string{f.Model}, args...)
+	}
+	return f.name(), args
+}
+
+// logFlags say what stderr shows.
+type logFlags struct {
+	LogLevel  string `enum:",debug,info,warn,error" default:"" help:"Least severe log lines to print: debug, info, warn or error. The default is info for serve, and warn elsewhere."`
+	LogFormat string `default:"text" enum:"text,json" help:"Form of log lines on stderr: text or json."`
+}
+
+// logger writes to stderr, in colour on a terminal.
+func (f *logFlags) logger(defaultLevel slog.Level) *slog.Logger {
+	level := defaultLevel
+	if f.LogLevel != "" {
+		_ = level.UnmarshalText([]byte(f.LogLevel)) // an enum has checked it
+	}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(tint.NewHandler(os.Stderr, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !isTerminal(os.Stderr)}))
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // engineFlags choose the model and how it is opened.
 type engineFlags struct {
-	Model     string `arg:"" optional:"" name:"model" help:"Model; nothing for the embedded guide." env:"ULLM_MODEL"`
-	ModelFlag string `short:"m" name:"model" hidden:"" placeholder:"MODEL" help:"MODEL, as llama.cpp spells it."`
+	modelFlags
+	logFlags
 
 	Backend              string  `default:"auto" enum:"auto,cuda,vulkan,cpu,ref" help:"Where to compute: auto, cuda, vulkan, cpu or ref."`
 	DeviceIDs            []int   `name:"device-ids" help:"Which devices of the backend." placeholder:"0,1"`
@@ -34,35 +78,20 @@ type engineFlags struct {
 	EnforceEager           bool   `help:"Launch operations one by one, for debugging."`
 	ChatTemplate           string `type:"existingfile" placeholder:"FILE" help:"Jinja file that replaces the model's chat template."`
 	RopeScaling            string `placeholder:"JSON" help:"Replaces rope_scaling of config.json."`
-	HubOffline             bool   `help:"Use only models that the hub's cache holds."`
 
 	TPSize     int    `name:"tp-size" aliases:"tensor-parallel-size" default:"1" help:"Devices that share each layer."`
 	PPSize     int    `name:"pp-size" aliases:"pipeline-parallel-size" default:"1" help:"Devices that share the layers."`
 	WorkerMode string `default:"thread" enum:"thread,process" help:"Where devices' workers run: thread or process."`
-	UseThreads bool   `name:"use-threading" hidden:"" help:"--worker-mode thread."`
+	UseThreads bool   `name:"use-threading" help:"The same as --worker-mode thread."`
 	Profile    string `placeholder:"FILE" help:"Write a trace for Perfetto."`
-
-	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to print: debug, info, warn or error."`
-	LogFormat string `default:"text" enum:"text,json" help:"Form of log lines on stderr: text or json."`
-}
-
-// name is MODEL, from wherever it was given.
-func (f *engineFlags) name() (string, error) {
-	if f.Model != "" && f.ModelFlag != "" && f.Model != f.ModelFlag {
-		return "", usagef("two models were given: %s and %s", f.Model, f.ModelFlag)
-	}
-	if f.Model != "" {
-		return f.Model, nil
-	}
-	return f.ModelFlag, nil
 }
 
 // options checks the flags that this build cannot honour and turns the rest into options.
 func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 	o := ullm.Options{
 		Backend: f.Backend, Threads: f.Threads,
-		ContextLen: f.ContextLen, MaxBatchSeqs: f.MaxBS, MaxBatchTokens: f.MaxBatchTokens,
-		KVCacheTokens: f.KVCacheTokens, MemoryUtilization: f.GPUMemoryUtilization, KVDType: f.KVDType,
+		ContextLen: f.ContextLen, MaxBatchSeqs: f.MaxBS, MaxBatchTokens: f.MaxBatchTokens, KVCacheTokens: f.KVCacheTokens,
+		MemoryUtilization: f.GPUMemoryUtilization, KVDType: f.KVDType,
 		NoPrefixCache: f.DisablePrefixCache, NoAsync: f.DisableAsyncScheduling, Eager: f.EnforceEager,
 		RopeScaling: f.RopeScaling, HubOffline: f.HubOffline, Log: log,
 	}
@@ -71,29 +100,35 @@ func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 		return o, usagef("--tp-size %d: this build runs a model on one device; use --tp-size 1", f.TPSize)
 	case f.PPSize != 1:
 		return o, usagef("--pp-size %d: this build runs a model on one device; use --pp-size 1", f.PPSize)
-	case f.WorkerMode != "thread":
+	case f.WorkerMode != "thread" && !f.UseThreads:
 		return o, usagef("--worker-mode %s: this build runs its worker as a thread; use --worker-mode thread", f.WorkerMode)
 	case f.Profile != "":
 		return o, usagef("--profile: this build cannot write traces")
 	case len(f.DeviceIDs) > 1:
 		return o, usagef("--device-ids %v: this build runs a model on one device; name one", f.DeviceIDs)
-	case f.GPUMemoryUtilization <= 0 || f.GPUMemoryUtilization > 1:
+	case !(f.GPUMemoryUtilization > 0 && f.GPUMemoryUtilization <= 1):
 		return o, usagef("--gpu-memory-utilization %g: must be above 0 and at most 1", f.GPUMemoryUtilization)
-	}
-	for _, n := range []struct {
-		flag  string
-		value int
-		least int
-	}{{"threads", f.Threads, 0}, {"context-len", f.ContextLen, 0}, {"max-bs", f.MaxBS, 1}, {"max-batch-tokens", f.MaxBatchTokens, 0}, {"kv-cache-tokens", f.KVCacheTokens, 0}} {
-		if n.value < n.least {
-			return o, usagef("--%s %d: must be at least %d", n.flag, n.value, n.least)
-		}
+	case f.RopeScaling != "" && !json.Valid([]byte(f.RopeScaling)):
+		return o, usagef("--rope-scaling %s: is no JSON", f.RopeScaling)
 	}
 	if len(f.DeviceIDs) == 1 {
 		o.DeviceID = f.DeviceIDs[0]
 	}
-	if err := checkBuilt(f.Backend); err != nil {
-		return o, err
+	for _, n := range []struct {
+		flag         string
+		value, least int
+	}{
+		{"device-ids", o.DeviceID, 0}, {"threads", f.Threads, 0}, {"context-len", f.ContextLen, 0}, {"max-bs", f.MaxBS, 1},
+		{"max-batch-tokens", f.MaxBatchTokens, 0}, {"kv-cache-tokens", f.KVCacheTokens, 0},
+	} {
+		if n.value < n.least {
+			return o, usagef("--%s %d: must be at least %d", n.flag, n.value, n.least)
+		}
+	}
+	for _, b := range backends.Table() {
+		if b.Name == f.Backend && b.Missing != "" {
+			return o, usagef("--backend %s: not in this build: %s", b.Name, b.Missing)
+		}
 	}
 	if f.ChatTemplate != "" {
 		b, err := os.ReadFile(f.ChatTemplate)
@@ -105,29 +140,11 @@ func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 	return o, nil
 }
 
-// logger writes to stderr, in colour on a terminal.
-func logger(level, format string) *slog.Logger {
-	var l slog.Level
-	_ = l.UnmarshalText([]byte(level)) // an enum has checked it
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-	}
-	terminal := term.IsTerminal(int(os.Stderr.Fd()))
-	return slog.New(tint.NewHandler(os.Stderr, &tint.Options{Level: l, TimeFormat: "15:04:05.000", NoColor: !terminal}))
-}
-
 // readStdin is what was piped in, "" on a terminal.
 func readStdin() (string, error) {
-	if term.IsTerminal(int(os.Stdin.Fd())) {
+	if isTerminal(os.Stdin) {
 		return "", nil
 	}
 	b, err := io.ReadAll(os.Stdin)
-	return string(b), err
-}
-
-// known lists names for a message.
-func known(names []string) string {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	return fmt.Sprintf("use one of %s", strings.Join(names, ", "))
+	return strings.TrimSpace(string(b)), err
 }

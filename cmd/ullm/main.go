@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/alecthomas/kong"
-	kongyaml "github.com/alecthomas/kong-yaml"
 
 	"github.com/ullm/ullm"
 	"github.com/ullm/ullm/sched"
@@ -31,7 +32,14 @@ const (
 // usageError is a mistake in how the program was called.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// loggedError has been logged: it decides the exit code and is not printed again.
+type loggedError struct{ error }
+
+func (e loggedError) Unwrap() error { return e.error }
 
 type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Serve a model through OpenAI's API, with a chat page."`
@@ -43,8 +51,12 @@ type commands struct {
 	Quantize quantizeCommand `cmd:"" help:"Write a model as GGUF in another format."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 
-	Config kong.ConfigFlag `help:"YAML file whose keys are flags." placeholder:"FILE" env:"ULLM_CONFIG"`
+	Config kong.ConfigFlag `help:"YAML file whose keys are flags." placeholder:"FILE"`
 }
+
+const description = `ullm serves Qwen3 models on NVIDIA GPUs, any GPU through Vulkan, or the CPU. ` +
+	`MODEL is a Hugging Face directory, a .gguf file, a hub id (Qwen/Qwen3-0.6B), random:0.6b[,q8_0][,seed=1], or nothing for the embedded guide. ` +
+	`Every flag is also an environment variable: --max-bs is ULLM_MAX_BS.`
 
 func main() { os.Exit(run(os.Args[1:])) }
 
@@ -52,40 +64,48 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	var c commands
 	exited := -1
-	parser, err := kong.New(&c,
+	options := []kong.Option{
 		kong.Name("ullm"),
-		kong.Description("ullm serves Qwen3 models on NVIDIA GPUs, any GPU through Vulkan, or the CPU. MODEL is a Hugging Face directory, a .gguf file, a hub id (Qwen/Qwen3-0.6B), random:0.6b[,q8_0][,seed=1], or nothing for the embedded guide."),
-		kong.UsageOnError(),
+		kong.Description(description),
 		kong.DefaultEnvars("ULLM"),
-		kong.Configuration(kongyaml.Loader),
+		kong.Configuration(readConfig),
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
+	}
+	if path := os.Getenv("ULLM_CONFIG"); path != "" {
+		config, err := openConfig(path)
+		if err != nil {
+			return exitCode(usageError{err}, false)
+		}
+		options = append(options, kong.Resolvers(config))
+	}
+	parser, err := kong.New(&c, options...)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "ullm:", err)
-		return exitFailed
+		return exitCode(err, false)
 	}
 	ctx, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited // --help
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "ullm: %v\nullm: see ullm --help\n", err)
-		return exitUsage
+		return exitCode(usagef("%w; see ullm --help", err), false)
 	}
 	sig := watchSignals()
 	defer sig.stop()
-	ctx.BindTo(sig.context(), (*context.Context)(nil))
-	return exitCode(ctx.Run(sig))
+	ctx.BindTo(sig.ctx, (*context.Context)(nil))
+	err = ctx.Run(sig)
+	return exitCode(err, sig.ctx.Err() != nil)
 }
 
-// exitCode reports an error and chooses the code for it. A leak outranks a cut drain.
-func exitCode(err error) int {
+// exitCode prints an error and chooses the code for it. A leak outranks a cut drain; that something was cancelled is a
+// clean end if a signal asked for it.
+func exitCode(err error, interrupted bool) int {
 	if err == nil {
 		return exitClean
 	}
 	code := exitFailed
 	var usage usageError
+	var logged loggedError
 	switch {
 	case errors.Is(err, ullm.ErrLeaked):
 		code = exitLeaked
@@ -93,16 +113,22 @@ func exitCode(err error) int {
 		code = exitCut
 	case errors.As(err, &usage):
 		code = exitUsage
-	case errors.Is(err, context.Canceled): // a signal, which is a clean end
+	case interrupted && errors.Is(err, context.Canceled):
 		return exitClean
 	}
-	fmt.Fprintln(os.Stderr, "ullm:", strings.TrimPrefix(err.Error(), "ullm: "))
+	if !errors.As(err, &logged) {
+		fmt.Fprintln(os.Stderr, "ullm:", strings.TrimPrefix(err.Error(), "ullm: "))
+	}
 	return code
 }
 
 type versionCommand struct{}
 
 func (versionCommand) Run() error {
-	fmt.Println("ullm", version)
+	v := version
+	if info, ok := debug.ReadBuildInfo(); ok && v == "devel" && info.Main.Version != "" {
+		v = info.Main.Version // of go install
+	}
+	fmt.Printf("ullm %s %s/%s %s\n", v, runtime.GOOS, runtime.GOARCH, runtime.Version())
 	return nil
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -13,14 +13,15 @@ import (
 )
 
 type pullCommand struct {
-	Model   string `arg:"" help:"Hub id: Qwen/Qwen3-0.6B[@revision] or Qwen/Qwen3-0.6B-GGUF:Q8_0."`
-	Offline bool   `name:"hub-offline" help:"Only look into the cache."`
+	logFlags
+	Model      string `arg:"" help:"Hub id: Qwen/Qwen3-0.6B[@revision] or Qwen/Qwen3-0.6B-GGUF:Q8_0."`
+	HubOffline bool   `help:"Only look into the cache."`
 }
 
 func (c *pullCommand) Run(ctx context.Context) error {
-	log := logger("info", "text")
+	log := c.logger(slog.LevelInfo)
 	p := newProgress(log)
-	path, err := ullm.Pull(ctx, c.Model, ullm.Options{Log: log, HubOffline: c.Offline, Progress: p.report})
+	path, err := ullm.Pull(ctx, c.Model, ullm.Options{Log: log, HubOffline: c.HubOffline, Progress: p.report})
 	p.done()
 	if err != nil {
 		return err
@@ -43,21 +44,29 @@ func (devicesCommand) Run() error {
 			continue
 		}
 		for i, d := range infos {
-			fmt.Printf("%-7s %d: %s\n", b.Name, i, d.Name)
-			if d.Detail != "" {
-				fmt.Printf("          %s\n", d.Detail)
-			}
-			if d.Threads > 0 {
-				fmt.Printf("          threads     %d\n", d.Threads)
-			}
-			if d.Memory > 0 {
-				fmt.Printf("          memory      %.1f GiB, %.1f GiB free\n", gib(d.Memory), gib(d.Free))
-			}
-			fmt.Printf("          weights     %s\n", formatNames(d.Formats))
-			fmt.Printf("          KV cache    %s\n", formatNames(d.KVFormats))
+			printDevice(b.Name, i, d)
 		}
 	}
 	return nil
+}
+
+func printDevice(backend string, id int, d tensor.Info) {
+	fmt.Printf("%-7s %d: %s\n", backend, id, d.Name)
+	line := func(name, format string, args ...any) {
+		fmt.Printf("          %-12s "+format+"\n", append([]any{name}, args...)...)
+	}
+	if d.Detail != "" {
+		line("detail", "%s", d.Detail)
+	}
+	if d.Threads > 0 {
+		line("threads", "%d", d.Threads)
+	}
+	if d.Memory > 0 {
+		line("memory", "%.1f GiB, %.1f GiB free", gib(d.Memory), gib(d.Free))
+	}
+	line("limits", "%d steps in flight, %d rows of logits", d.Depth, d.HeadRows)
+	line("weights", "%s", formatNames(d.Formats))
+	line("KV cache", "%s", formatNames(d.KVFormats))
 }
 
 func gib(n int64) float64 { return float64(n) / (1 << 30) }
@@ -71,14 +80,16 @@ func formatNames(formats []tensor.Format) string {
 }
 
 type tokenizeCommand struct {
-	Model string   `arg:"" optional:"" help:"Model; nothing or \"\" for the embedded guide."`
+	modelFlags
+	logFlags
 	Text  []string `arg:"" optional:"" help:"Text; standard input if there is none."`
 	IDs   bool     `help:"Print ids only, on one line."`
 	Plain bool     `help:"Read special tokens as plain text."`
 }
 
 func (c *tokenizeCommand) Run(ctx context.Context) error {
-	f, err := ullm.Files(ctx, c.Model, ullm.Options{Log: logger("warn", "text")})
+	name, args := c.split(c.Text)
+	f, err := ullm.Files(ctx, name, ullm.Options{Log: c.logger(slog.LevelWarn), HubOffline: c.HubOffline})
 	if err != nil {
 		return err
 	}
@@ -87,8 +98,8 @@ func (c *tokenizeCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text := strings.Join(c.Text, " ")
-	if len(c.Text) == 0 {
+	text := strings.Join(args, " ")
+	if len(args) == 0 {
 		if text, err = readStdin(); err != nil {
 			return err
 		}
@@ -103,14 +114,4 @@ func (c *tokenizeCommand) Run(ctx context.Context) error {
 	}
 	fmt.Fprintf(os.Stderr, "%d tokens\n", len(ids))
 	return nil
-}
-
-type quantizeCommand struct {
-	In     string `arg:"" help:"Hugging Face directory or .gguf file."`
-	Out    string `arg:"" help:"GGUF file to write."`
-	Format string `required:"" help:"q8_0, q4_0, q4_k, q5_k, q6_k, bf16, …"`
-}
-
-func (c *quantizeCommand) Run(ctx context.Context) error {
-	return errors.New("ullm: quantize is not in this build yet")
 }

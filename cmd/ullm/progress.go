@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // progress shows how far a stage is: a bar on a terminal, log lines elsewhere.
@@ -22,7 +21,7 @@ type progress struct {
 }
 
 func newProgress(log *slog.Logger) *progress {
-	return &progress{log: log, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	return &progress{log: log, terminal: isTerminal(os.Stderr)}
 }
 
 // report is called as often as a stage likes, with bytes.

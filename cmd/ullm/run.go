@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/ergochat/readline"
-	"golang.org/x/term"
 
 	"github.com/ullm/ullm"
 	"github.com/ullm/ullm/model/chat"
@@ -19,57 +19,43 @@ type runCommand struct {
 	engineFlags
 	Prompt []string `arg:"" optional:"" help:"Prompt; answered once. Standard input is read too when it is piped."`
 
-	System      string   `help:"System message."`
-	Temperature *float64 `help:"Sampling temperature; 0 is greedy. The model's own if not given."`
-	MaxTokens   int      `short:"n" help:"Tokens to generate at most; 0: the rest of the context."`
-	Seed        *uint64  `help:"Seed of the sampling."`
-	Think       *bool    `negatable:"" help:"Ask the model to think first, or not to."`
-	HideThought bool     `name:"hide-thinking" help:"Do not print the thinking."`
+	System       string   `help:"System message."`
+	Temperature  *float64 `help:"Sampling temperature; 0 is greedy. The model's own if not given."`
+	MaxTokens    int      `short:"n" help:"Tokens to generate at most; 0: the rest of the context."`
+	Seed         *uint64  `help:"Seed of the sampling."`
+	Think        *bool    `negatable:"" help:"Ask the model to think first, or not to."`
+	HideThinking bool     `help:"Do not print the thinking. It is never printed where stdout is no terminal."`
 }
 
 // Run answers once if there is a prompt, and chats otherwise.
 func (c *runCommand) Run(sig *signals) error {
-	log := logger(levelFor(c.LogLevel), c.LogFormat)
-	name, err := c.name()
-	if err != nil {
-		return err
-	}
+	log := c.logger(slog.LevelWarn)
 	o, err := c.options(log)
 	if err != nil {
 		return err
 	}
-	prompt := strings.Join(c.Prompt, " ")
-	piped, err := readStdin()
+	name, args := c.split(c.Prompt)
+	prompt, err := readStdin()
 	if err != nil {
 		return err
 	}
-	if piped = strings.TrimSpace(piped); piped != "" {
-		prompt = strings.TrimSpace(prompt + "\n" + piped)
+	prompt = strings.TrimSpace(strings.Join(args, " ") + "\n" + prompt)
+	if prompt == "" && !isTerminal(os.Stdin) {
+		return usagef("there is no prompt: give one as argument or on standard input")
 	}
 	p := newProgress(log)
 	o.Progress = p.report
-	eng, err := ullm.Open(sig.context(), name, ullm.With(o))
+	eng, err := ullm.Open(sig.ctx, name, ullm.With(o))
 	p.done()
 	if err != nil {
 		return err
 	}
-	if prompt != "" || !term.IsTerminal(int(os.Stdin.Fd())) {
-		_, err = c.answer(sig.context(), eng, c.conversation(prompt))
+	if prompt != "" {
+		_, err = c.answer(sig.ctx, eng, c.conversation(prompt))
 	} else {
-		err = c.chat(sig.context(), eng)
-	}
-	if errors.Is(err, context.Canceled) {
-		err = nil
+		err = c.chat(sig, eng)
 	}
 	return errors.Join(err, eng.Close())
-}
-
-// levelFor keeps a chat's screen free of lines that only a server's operator wants.
-func levelFor(level string) string {
-	if level == "info" {
-		return "warn"
-	}
-	return level
 }
 
 func (c *runCommand) conversation(prompt string) []chat.Message {
@@ -83,79 +69,84 @@ func (c *runCommand) conversation(prompt string) []chat.Message {
 	return m
 }
 
-// answer prints one answer as it comes and returns it.
+// answer prints one answer as it comes and returns it, as far as it came.
 func (c *runCommand) answer(ctx context.Context, eng *ullm.Engine, messages []chat.Message) (string, error) {
 	r := ullm.Request{Messages: messages, MaxTokens: c.MaxTokens, Temperature: c.Temperature, Seed: c.Seed}
 	if c.Think != nil {
 		r.Kwargs = map[string]any{"enable_thinking": *c.Think}
 	}
+	show := isTerminal(os.Stdout) && !c.HideThinking
 	var text strings.Builder
 	thinking := false
-	dim := func(on bool) {
-		if on != thinking && term.IsTerminal(int(os.Stdout.Fd())) {
-			fmt.Print(map[bool]string{true: "\x1b[2m", false: "\x1b[0m\n"}[on])
+	enter := func(now bool) { // thinking is dim, and the answer begins on a line of its own
+		if now != thinking {
+			fmt.Print(map[bool]string{true: "\x1b[2m", false: "\x1b[0m\n\n"}[now])
 		}
-		thinking = on
+		thinking = now
 	}
+	var failure error
 	for tok, err := range eng.Generate(ctx, r) {
 		if err != nil {
-			dim(false)
-			return "", err
+			failure = err
+			break
 		}
-		if tok.Reasoning != "" && !c.HideThought {
-			dim(true)
+		if tok.Reasoning != "" && show {
+			enter(true)
 			fmt.Print(tok.Reasoning)
 		}
 		if tok.Text != "" {
-			dim(false)
+			enter(false)
 			fmt.Print(tok.Text)
 			text.WriteString(tok.Text)
 		}
 	}
-	dim(false)
-	fmt.Println()
-	return text.String(), nil
+	enter(false)
+	if !strings.HasSuffix(text.String(), "\n") {
+		fmt.Println()
+	}
+	return text.String(), failure
 }
 
 // chat reads lines and answers them until the input ends. Ctrl-C stops an answer, and at an empty prompt the program.
-func (c *runCommand) chat(ctx context.Context, eng *ullm.Engine) error {
+func (c *runCommand) chat(sig *signals, eng *ullm.Engine) error {
 	line, err := readline.NewFromConfig(&readline.Config{Prompt: "> "})
 	if err != nil {
 		return err
 	}
 	defer line.Close()
+	unblock := context.AfterFunc(sig.ctx, func() { line.Close() })
+	defer unblock()
 	fmt.Fprintf(os.Stderr, "%s on %s. /clear forgets the conversation, Ctrl-D ends it.\n", eng.Info().Model, eng.Info().Device.Name)
 	messages := c.conversation("")
-	for ctx.Err() == nil {
+	for {
 		text, err := line.ReadLine()
+		text = strings.TrimSpace(text)
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt) && text == "":
+		case sig.ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt) && text == "":
 			return nil
+		case errors.Is(err, readline.ErrInterrupt), text == "":
+			continue
 		case err != nil:
-			continue
-		case strings.TrimSpace(text) == "":
-			continue
-		case strings.TrimSpace(text) == "/clear":
+			return err
+		case text == "/clear":
 			messages = c.conversation("")
 			continue
 		}
 		messages = append(messages, chat.Message{Role: "user", Content: text})
+		ctx, cancel := context.WithCancel(sig.ctx)
+		sig.onInterrupt(cancel)
 		answer, err := c.answer(ctx, eng, messages)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		sig.onInterrupt(nil)
+		stopped := ctx.Err() != nil
+		cancel()
+		switch {
+		case err != nil && !stopped:
 			fmt.Fprintln(os.Stderr, err)
 			messages = messages[:len(messages)-1]
-			continue
+		case answer == "":
+			messages = messages[:len(messages)-1]
+		default:
+			messages = append(messages, chat.Message{Role: "assistant", Content: answer})
 		}
-		messages = append(messages, chat.Message{Role: "assistant", Content: answer})
 	}
-	return nil
-}
-
-// printTry says how to try the server.
-func printTry(url, model string) {
-	fmt.Printf("chat page: %s/\n", url)
-	fmt.Printf("try: curl %s/v1/chat/completions -H 'Content-Type: application/json' -d '{\"model\":%q,\"messages\":[{\"role\":\"user\",\"content\":\"What is ullm?\"}]}'\n", url, model)
 }
