@@ -3,6 +3,9 @@
 package backends
 
 import (
+	"os"
+	"path/filepath"
+
 	gpu "github.com/ullm/ullm/backends/vulkan"
 	"github.com/ullm/ullm/tensor"
 )
@@ -14,7 +17,16 @@ func vulkan() Backend {
 		Auto:    func(i tensor.Info) bool { return !gpu.Software(i) },
 		Devices: gpu.Devices,
 		Open: func(id int, _ Options) (tensor.Device, error) {
-			return gpu.Open(gpu.Options{Device: id})
+			return gpu.Open(gpu.Options{Device: id, CacheDir: cacheDir()})
 		},
 	}
+}
+
+// cacheDir is where compiled pipelines are kept; "" where the user has no such place.
+func cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "ullm")
 }

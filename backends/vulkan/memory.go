@@ -141,6 +141,9 @@ func (m *memory) take(p place, n int64) (*block, int64, error) {
 			}
 		}
 	}
+	if err := m.d.fault("vkAllocateMemory"); err != nil {
+		return nil, 0, err
+	}
 	size := int64(blockBytes)
 	if n >= ownBlock {
 		size = n
@@ -163,9 +166,6 @@ func (m *memory) take(p place, n int64) (*block, int64, error) {
 // allocate asks the driver for a block.
 func (m *memory) allocate(p place, n int64) (*block, error) {
 	if err := m.room(p, n); err != nil {
-		return nil, err
-	}
-	if err := m.d.fault("vkAllocateMemory"); err != nil {
 		return nil, err
 	}
 	b := &block{place: p, bytes: n}
