@@ -14,13 +14,21 @@ func BenchmarkTiles(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, c := range []struct {
+		type operands struct {
 			name          string
 			tiles         *Tiles
 			panel, xBytes int
 			kStride       int
-		}{{"f32", &ks.F32, 64 * k, 4 * k, 64}, {"bf16", &ks.BF16, 32 * k, 4 * k, 32}, {"pairs", &ks.Pairs, 32 * k, 4 * k, 0}, {"dot", &ks.Dot, 32 * k, 2 * k, 0},
-			{"q8", &ks.Q8, Q8PanelBytes(k), k / Q8Values * Q8BlockBytes, 0}} {
+			wBlock        int
+			sBlock        int
+		}
+		const xBlocks = k / Q8Values * Q8BlockBytes
+		cases := []operands{{"f32", &ks.F32, 64 * k, 4 * k, 64, 64 * Q8Values, 0}, {"bf16", &ks.BF16, 32 * k, 4 * k, 32, 32 * Q8Values, 0}, {"pairs", &ks.Pairs, 32 * k, 4 * k, 0, 32 * Q8Values, 0}, {"dot", &ks.Dot, 32 * k, 2 * k, 0, 32 * Q8Values, 0},
+			{"q8", &ks.Q8, Q8PanelBytes(k), xBlocks, 0, PanelRows * Q8Values, Q8ScaleBytes}}
+		for f := range codings {
+			cases = append(cases, operands{codingFormats[f].format.String(), &ks.Coded[f], f.PanelBytes(k), xBlocks, 0, f.CodeBytes(), f.ScaleBytes()})
+		}
+		for _, c := range cases {
 			if c.tiles.Tokens == 0 || l == Portable {
 				continue
 			}
@@ -29,7 +37,7 @@ func BenchmarkTiles(b *testing.B) {
 				x, y := make([]byte, c.xBytes*tokens), make([]float32, rows*tokens)
 				m := Matrix{W: unsafe.Pointer(&w[0]), PanelStride: c.panel, Rows: rows, K: k, KStride: c.kStride,
 					X: unsafe.Pointer(&x[0]), XStride: c.xBytes,
-					WBlock: c.panel / k * Q8Values &^ 63, XBlock: c.xBytes * Q8Values / k, C: unsafe.Pointer(&y[0]), CStride: 4 * rows}
+					WBlock: c.wBlock, SBlock: c.sBlock, XBlock: c.xBytes * Q8Values / k, C: unsafe.Pointer(&y[0]), CStride: 4 * rows}
 				b.Run(fmt.Sprintf("%s/%s/%d", l, c.name, tokens), func(b *testing.B) {
 					s := new(Scratch)
 					b.SetBytes(int64(len(w)))

@@ -5536,7 +5536,7 @@ loop:
 	VCVTDQ2PS        Z7, Z7
 	VMULPS           Z31, Z7, Z7
 	VFMADD231PS.BCST 32(BX), Z7, Z3
-	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000034, BX
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
@@ -5605,7 +5605,7 @@ loop:
 	VCVTDQ2PS        Z1, Z1
 	VMULPS           Z31, Z1, Z1
 	VFMADD231PS.BCST 32(BX), Z1, Z0
-	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000034, BX
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -5837,7 +5837,7 @@ loop:
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z31, Z15, Z15
 	VFMADD231PS.BCST 32(BX)(CX*1), Z15, Z7
-	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000034, BX
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
@@ -5926,7 +5926,7 @@ loop:
 	VCVTDQ2PS        Z3, Z3
 	VMULPS           Z31, Z3, Z3
 	VFMADD231PS.BCST 32(BX)(CX*1), Z3, Z1
-	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000034, BX
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -6193,7 +6193,7 @@ loop:
 	VCVTDQ2PS        Z23, Z23
 	VMULPS           Z31, Z23, Z23
 	VFMADD231PS.BCST 32(BX)(CX*2), Z23, Z11
-	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000034, BX
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
@@ -6294,7 +6294,7 @@ loop:
 	VCVTDQ2PS        Z5, Z5
 	VMULPS           Z31, Z5, Z5
 	VFMADD231PS.BCST 32(BX)(CX*2), Z5, Z2
-	ADDQ             $0x00000028, BX
+	ADDQ             $0x00000034, BX
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -6598,8 +6598,8 @@ loop:
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
 	VFMADD231PS.BCST 32(SI), Z19, Z15
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	ADDQ             $0x00000200, R14
@@ -6722,8 +6722,8 @@ loop:
 	VCVTDQ2PS        Z7, Z7
 	VMULPS           Z31, Z7, Z7
 	VFMADD231PS.BCST 32(SI), Z7, Z3
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -6966,8 +6966,8 @@ loop:
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z31, Z19, Z19
 	VFMADD231PS.BCST 32(SI)(CX*1), Z19, Z9
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	SUBQ             $0x000001e0, R11
@@ -7098,8 +7098,8 @@ loop:
 	VCVTDQ2PS        Z9, Z9
 	VMULPS           Z31, Z9, Z9
 	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z4
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -7381,8 +7381,8 @@ loop:
 	VCVTDQ2PS        Z23, Z23
 	VMULPS           Z31, Z23, Z23
 	VFMADD231PS.BCST 32(SI)(CX*2), Z23, Z11
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	SUBQ             $0x000001e0, R11
@@ -7531,8 +7531,8 @@ loop:
 	VCVTDQ2PS        Z11, Z11
 	VMULPS           Z31, Z11, Z11
 	VFMADD231PS.BCST 32(SI)(CX*2), Z11, Z5
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -7855,9 +7855,9 @@ loop:
 	VCVTDQ2PS        Z27, Z27
 	VMULPS           Z31, Z27, Z27
 	VFMADD231PS.BCST 32(R8), Z27, Z13
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
-	ADDQ             $0x00000028, R8
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
+	ADDQ             $0x00000034, R8
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	SUBQ             $0x000001e0, R11
@@ -8026,9 +8026,9 @@ loop:
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z31, Z13, Z13
 	VFMADD231PS.BCST 32(R8), Z13, Z6
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
-	ADDQ             $0x00000028, R8
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
+	ADDQ             $0x00000034, R8
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -8326,9 +8326,9 @@ loop:
 	VCVTDQ2PS        Z23, Z23
 	VMULPS           Z31, Z23, Z23
 	VFMADD231PS.BCST 32(R8)(CX*1), Z23, Z15
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
-	ADDQ             $0x00000028, R8
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
+	ADDQ             $0x00000034, R8
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000200, R15
 	SUBQ             $0x000001e0, R11
@@ -8515,9 +8515,9 @@ loop:
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z31, Z15, Z15
 	VFMADD231PS.BCST 32(R8)(CX*1), Z15, Z7
-	ADDQ             $0x00000028, BX
-	ADDQ             $0x00000028, SI
-	ADDQ             $0x00000028, R8
+	ADDQ             $0x00000034, BX
+	ADDQ             $0x00000034, SI
+	ADDQ             $0x00000034, R8
 	ADDQ             $0x00000200, AX
 	SUBQ             $0x000001e0, R11
 	DECQ             DX
@@ -8707,7 +8707,7 @@ loop:
 	VMULPS       Y13, Y2, Y2
 	VBROADCASTSS 32(BX), Y15
 	VFMADD231PS  Y15, Y2, Y1
-	ADDQ         $0x00000028, BX
+	ADDQ         $0x00000034, BX
 	ADDQ         $0x00000200, AX
 	SUBQ         $0x000001e0, R11
 	DECQ         DX
@@ -8979,7 +8979,7 @@ loop:
 	VMULPS       Y13, Y5, Y5
 	VBROADCASTSS 32(BX)(CX*1), Y15
 	VFMADD231PS  Y15, Y5, Y3
-	ADDQ         $0x00000028, BX
+	ADDQ         $0x00000034, BX
 	ADDQ         $0x00000200, AX
 	SUBQ         $0x000001e0, R11
 	DECQ         DX
@@ -9349,7 +9349,7 @@ loop:
 	VMULPS       Y13, Y8, Y8
 	VBROADCASTSS 32(BX)(CX*2), Y15
 	VFMADD231PS  Y15, Y8, Y5
-	ADDQ         $0x00000028, BX
+	ADDQ         $0x00000034, BX
 	ADDQ         $0x00000200, AX
 	SUBQ         $0x000001e0, R11
 	DECQ         DX
@@ -9819,8 +9819,8 @@ loop:
 	VMULPS       Y13, Y11, Y11
 	VBROADCASTSS 32(SI), Y15
 	VFMADD231PS  Y15, Y11, Y7
-	ADDQ         $0x00000028, BX
-	ADDQ         $0x00000028, SI
+	ADDQ         $0x00000034, BX
+	ADDQ         $0x00000034, SI
 	ADDQ         $0x00000200, AX
 	SUBQ         $0x000001e0, R11
 	DECQ         DX

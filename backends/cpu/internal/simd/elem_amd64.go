@@ -79,7 +79,7 @@ func fromI8Columns(dst *float32, src *int8, s *float32, n int)
 //go:noescape
 func transpose16(dst *float32, src *float32, stride int, n int)
 
-// quantizeQ8 writes blocks of 32 values as 32 int8, the f32 scale max|x|/127 and −128 times the sum of the integers.
+// quantizeQ8 writes blocks of 32 values as 32 int8, the f32 scale max|x|/127, and what Q8Block derives from their sums.
 //
 //go:noescape
 func quantizeQ8(dst *byte, src *float32, blocks int)

@@ -816,24 +816,38 @@ loop:
 	VMULPS       Y6, Y3, Y3
 	VCVTPS2DQ    Y3, Y3
 	VPADDD       Y0, Y1, Y8
-	VPADDD       Y2, Y3, Y9
-	VPADDD       Y8, Y9, Y8
+	VPADDD       Y2, Y3, Y10
 	VPACKSSDW    Y1, Y0, Y0
 	VPACKSSDW    Y3, Y2, Y2
 	VPACKSSWB    Y2, Y0, Y0
 	VPERMD       Y0, Y15, Y0
 	VMOVDQU      Y0, (DI)
+	VPXOR        X11, X11, X11
 	VEXTRACTF128 $0x01, Y8, X9
 	VPADDD       X9, X8, X8
 	VPSHUFD      $0x4e, X8, X9
 	VPADDD       X9, X8, X8
 	VPSHUFD      $0xb1, X8, X9
 	VPADDD       X9, X8, X8
-	VPSLLD       $0x07, X8, X8
-	VPXOR        X9, X9, X9
-	VPSUBD       X8, X9, X8
-	VMOVD        X8, 36(DI)
-	ADDQ         $0x28, DI
+	VPSUBD       X8, X11, X8
+	VPSLLD       $0x05, X8, X9
+	VMOVD        X9, 44(DI)
+	VEXTRACTF128 $0x01, Y10, X9
+	VPADDD       X9, X10, X10
+	VPSHUFD      $0x4e, X10, X9
+	VPADDD       X9, X10, X10
+	VPSHUFD      $0xb1, X10, X9
+	VPADDD       X9, X10, X10
+	VPSUBD       X10, X11, X10
+	VPSLLD       $0x05, X10, X9
+	VMOVD        X9, 48(DI)
+	VPADDD       X10, X8, X8
+	VPSLLD       $0x07, X8, X9
+	VMOVD        X9, 36(DI)
+	VCVTDQ2PS    X8, X8
+	VMULSS       X5, X8, X8
+	VMOVSS       X8, 40(DI)
+	ADDQ         $0x34, DI
 	ADDQ         $0x80, SI
 	DECQ         DX
 

@@ -89,12 +89,14 @@ func quantizeQ8Go(dst []Q8Block, src []float32) {
 		if top >= 1e-30 {
 			inverse = 127 / top
 		}
-		d, sum := &dst[b], int32(0)
+		d, sum := &dst[b], [2]int32{}
 		for i, v := range x {
 			q := math.RoundToEven(float64(v * inverse))
 			d.Q[i] = int8(q)
-			sum += int32(d.Q[i])
+			sum[i/16] -= int32(d.Q[i])
 		}
-		d.Scale, d.Sum = top/127, -128*sum
+		d.Scale, d.Sum = top/127, 128*(sum[0]+sum[1])
+		d.Shift = float32(sum[0]+sum[1]) * d.Scale
+		d.Half = [2]int32{32 * sum[0], 32 * sum[1]}
 	}
 }

@@ -35,11 +35,11 @@ func Best() Level {
 func newKernels(l Level) *Kernels {
 	switch l {
 	case AVX2:
-		return &Kernels{l, rows256F32Tiles, rows256F16Tiles, rows256BF16Tiles, pairs256Tiles, Tiles{}, dotQ8AVX2Tiles}
+		return &Kernels{l, rows256F32Tiles, rows256F16Tiles, rows256BF16Tiles, pairs256Tiles, Tiles{}, dotQ8AVX2Tiles, codes256Tiles}
 	case AVX512:
-		return &Kernels{l, rows512F32Tiles, rows512F16Tiles, rows512BF16Tiles, pairs512Tiles, Tiles{}, dotQ8VNNITiles}
+		return &Kernels{l, rows512F32Tiles, rows512F16Tiles, rows512BF16Tiles, pairs512Tiles, Tiles{}, dotQ8VNNITiles, codes512Tiles}
 	case AVX512BF16:
-		return &Kernels{l, rows512F32Tiles, rows512F16Tiles, rows512BF16Tiles, pairs512Tiles, dotBF16Tiles, dotQ8VNNITiles}
+		return &Kernels{l, rows512F32Tiles, rows512F16Tiles, rows512BF16Tiles, pairs512Tiles, dotBF16Tiles, dotQ8VNNITiles, codes512Tiles}
 	}
 	return portable()
 }

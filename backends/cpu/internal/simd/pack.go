@@ -59,18 +59,23 @@ func (k *Kernels) pack32(dst, rows []byte, count, n, stride int) {
 // Q8Values is the number of values that share a scale in 8-bit blocks.
 const Q8Values = 32
 
-// Q8Block is a block of 8-bit activations, as the Q8 kernels read it.
+// Q8Block is a block of 8-bit activations, as the Q8 and Coded kernels read it.
 type Q8Block struct {
 	Q     [Q8Values]int8
 	Scale float32
-	Sum   int32 // −128·ΣQ: undoes the offset of the weights
+	Sum   int32    // −128·ΣQ: undoes the offset of weights; shifted right, a smaller one
+	Shift float32  // −Scale·ΣQ: what a minimum subtracted from every weight is multiplied by
+	Half  [2]int32 // −32·ΣQ of the first and the second 16
 }
 
 // Q8BlockBytes is the size of a Q8Block.
 const Q8BlockBytes = int(unsafe.Sizeof(Q8Block{}))
 
 // Q8PanelBytes is the size of a panel of k values in 8-bit blocks.
-func Q8PanelBytes(k int) int { return k*PanelRows + k/Q8Values*2*PanelRows }
+func Q8PanelBytes(k int) int { return k*PanelRows + k/Q8Values*Q8ScaleBytes }
+
+// Q8ScaleBytes is what the scales of 32 values of such a panel take.
+const Q8ScaleBytes = 2 * PanelRows
 
 // PackQ8 packs Q8_0 rows of k values: for each block eight groups of 16 rows × 4 integers, stored as unsigned with an
 // offset of 128; then for each block the 16 rows' f16 scales.

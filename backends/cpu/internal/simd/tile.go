@@ -15,13 +15,13 @@ const (
 // what C holds when Add is not zero. Strides are in bytes. The assembly knows the fields by their offsets.
 type Tile struct {
 	W       [MaxPanels]unsafe.Pointer
-	X       unsafe.Pointer // f32 rows; bf16 for Dot; activation blocks for Q8
+	X       unsafe.Pointer // f32 rows; bf16 for Dot; activation blocks for Q8 and Coded
 	XStride int
 	C       unsafe.Pointer // f32
 	CStride int
-	K       int // values per row: even for Pairs and Dot, a multiple of 32 for Q8
+	K       int // values per row: even for Pairs and Dot, a multiple of the block for Q8 and Coded
 	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
-	Scales  int // from W to the first of the panel's scales; Q8 alone reads it
+	Scales  int // from W to the first of the panel's scales; Q8 and Coded read it
 	Add     int
 }
 
@@ -48,12 +48,14 @@ func (k *Tiles) take(n int) int {
 
 // Kernels are the kernels of one level. F32, F16 and BF16 multiply panels of that element, whose k advances by KStride,
 // with f32 activations. Pairs multiplies bf16 panels whose k advances in pairs with f32 activations, to the same bits as
-// BF16; Dot multiplies them with bf16 activations (AVX512BF16 only). Q8 multiplies blocks of 8-bit integers.
+// BF16; Dot multiplies them with bf16 activations (AVX512BF16 only). Q8 multiplies blocks of 8-bit integers, Coded
+// those of narrower codes.
 type Kernels struct {
 	Level          Level
 	F32, F16, BF16 Tiles
 	Pairs, Dot     Tiles
 	Q8             Tiles
+	Coded          [codings]Tiles
 }
 
 // Matrix is a run of equally spaced panels and the activations that they meet.
@@ -62,7 +64,8 @@ type Matrix struct {
 	PanelStride int            // bytes from panel to panel
 	Rows        int            // weight rows; the last panel may be partial
 	K, KStride  int
-	WBlock      int // bytes of Q8Values values of a panel
+	WBlock      int // bytes of Q8Values values of a panel, without scales that lie behind all values
+	SBlock      int // bytes of those scales
 	X           unsafe.Pointer
 	XStride     int
 	XBlock      int            // bytes of Q8Values values of an activation row
@@ -98,7 +101,7 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	t.XStride, t.CStride, t.KStride = m.XStride, m.CStride, m.KStride
 	for at := 0; at < m.K; at += step {
 		t.K, t.Add = min(step, m.K-at), at
-		t.Scales = q8Scales(m.K, at)
+		t.Scales = m.scales(at)
 		w, x := unsafe.Add(m.W, at/Q8Values*m.WBlock), unsafe.Add(m.X, at/Q8Values*m.XBlock)
 		for g := p0; g < p1; g += group {
 			end := min(g+group, p1)
@@ -120,8 +123,10 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	}
 }
 
-// q8Scales is how far behind value at of a panel of k values its scale lies, in bytes.
-func q8Scales(k, at int) int { return k*PanelRows - at*(PanelRows-1) }
+// scales is how far behind value at of a panel its scale lies, in bytes.
+func (m *Matrix) scales(at int) int {
+	return m.K/Q8Values*m.WBlock + at/Q8Values*(m.SBlock-m.WBlock)
+}
 
 // best is the widest kernel for n tokens that takes at most p panels.
 func (k *Tiles) best(n, p int) (func(*Tile), int) {
@@ -137,7 +142,7 @@ func (k *Tiles) best(n, p int) (func(*Tile), int) {
 func (k *Tiles) edge(s *Scratch, m *Matrix, p, t0, t1 int) {
 	rows := m.Rows - p*PanelRows
 	t := &s.tile
-	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride, Scales: q8Scales(m.K, 0)}
+	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride, Scales: m.scales(0)}
 	t.W[0], t.C = unsafe.Add(m.W, p*m.PanelStride), unsafe.Pointer(&s.edge)
 	for tok := t0; tok < t1; {
 		n := k.take(t1 - tok)

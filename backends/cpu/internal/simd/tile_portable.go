@@ -11,7 +11,11 @@ func portable() *Kernels {
 		t.Run[1][1] = f
 		return t
 	}
-	return &Kernels{Level: Portable, F32: one(rowsF32), F16: one(rowsF16), BF16: one(rowsBF16), Pairs: one(pairs), Q8: one(dotQ8)}
+	k := &Kernels{Level: Portable, F32: one(rowsF32), F16: one(rowsF16), BF16: one(rowsBF16), Pairs: one(pairs), Q8: one(dotQ8)}
+	for f := range codings {
+		k.Coded[f] = one(f.tile)
+	}
+	return k
 }
 
 func (t *Tile) c() *[PanelRows]float32 {

@@ -430,6 +430,300 @@ func pairs256P1T5(t *Tile)
 //go:noescape
 func pairs256P1T6(t *Tile)
 
+//go:noescape
+func codes512Q4_0P4T1(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T1(t *Tile)
+
+//go:noescape
+func codes512Q4_0P4T2(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T2(t *Tile)
+
+//go:noescape
+func codes512Q4_0P2T3(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T3(t *Tile)
+
+//go:noescape
+func codes512Q4_0P2T4(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T4(t *Tile)
+
+//go:noescape
+func codes512Q4_0P2T7(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T7(t *Tile)
+
+//go:noescape
+func codes256Q4_0P1T1(t *Tile)
+
+//go:noescape
+func codes256Q4_0P1T2(t *Tile)
+
+//go:noescape
+func codes256Q4_0P1T3(t *Tile)
+
+//go:noescape
+func codes256Q4_0P1T4(t *Tile)
+
+//go:noescape
+func codes512Q4_1P4T1(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T1(t *Tile)
+
+//go:noescape
+func codes512Q4_1P4T2(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T2(t *Tile)
+
+//go:noescape
+func codes512Q4_1P2T3(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T3(t *Tile)
+
+//go:noescape
+func codes512Q4_1P2T4(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T4(t *Tile)
+
+//go:noescape
+func codes512Q4_1P2T7(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T7(t *Tile)
+
+//go:noescape
+func codes256Q4_1P1T1(t *Tile)
+
+//go:noescape
+func codes256Q4_1P1T2(t *Tile)
+
+//go:noescape
+func codes256Q4_1P1T3(t *Tile)
+
+//go:noescape
+func codes256Q4_1P1T4(t *Tile)
+
+//go:noescape
+func codes512Q5_0P4T1(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T1(t *Tile)
+
+//go:noescape
+func codes512Q5_0P4T2(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T2(t *Tile)
+
+//go:noescape
+func codes512Q5_0P2T3(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T3(t *Tile)
+
+//go:noescape
+func codes512Q5_0P2T4(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T4(t *Tile)
+
+//go:noescape
+func codes512Q5_0P2T7(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T7(t *Tile)
+
+//go:noescape
+func codes256Q5_0P1T1(t *Tile)
+
+//go:noescape
+func codes256Q5_0P1T2(t *Tile)
+
+//go:noescape
+func codes256Q5_0P1T3(t *Tile)
+
+//go:noescape
+func codes256Q5_0P1T4(t *Tile)
+
+//go:noescape
+func codes512Q5_1P4T1(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T1(t *Tile)
+
+//go:noescape
+func codes512Q5_1P4T2(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T2(t *Tile)
+
+//go:noescape
+func codes512Q5_1P2T3(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T3(t *Tile)
+
+//go:noescape
+func codes512Q5_1P2T4(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T4(t *Tile)
+
+//go:noescape
+func codes512Q5_1P2T7(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T7(t *Tile)
+
+//go:noescape
+func codes256Q5_1P1T1(t *Tile)
+
+//go:noescape
+func codes256Q5_1P1T2(t *Tile)
+
+//go:noescape
+func codes256Q5_1P1T3(t *Tile)
+
+//go:noescape
+func codes256Q5_1P1T4(t *Tile)
+
+//go:noescape
+func codes512Q4_KP4T1(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T1(t *Tile)
+
+//go:noescape
+func codes512Q4_KP4T2(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T2(t *Tile)
+
+//go:noescape
+func codes512Q4_KP2T3(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T3(t *Tile)
+
+//go:noescape
+func codes512Q4_KP2T4(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T4(t *Tile)
+
+//go:noescape
+func codes512Q4_KP2T7(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T7(t *Tile)
+
+//go:noescape
+func codes256Q4_KP1T1(t *Tile)
+
+//go:noescape
+func codes256Q4_KP1T2(t *Tile)
+
+//go:noescape
+func codes256Q4_KP1T3(t *Tile)
+
+//go:noescape
+func codes256Q4_KP1T4(t *Tile)
+
+//go:noescape
+func codes512Q5_KP4T1(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T1(t *Tile)
+
+//go:noescape
+func codes512Q5_KP4T2(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T2(t *Tile)
+
+//go:noescape
+func codes512Q5_KP2T3(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T3(t *Tile)
+
+//go:noescape
+func codes512Q5_KP2T4(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T4(t *Tile)
+
+//go:noescape
+func codes512Q5_KP2T7(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T7(t *Tile)
+
+//go:noescape
+func codes256Q5_KP1T1(t *Tile)
+
+//go:noescape
+func codes256Q5_KP1T2(t *Tile)
+
+//go:noescape
+func codes256Q5_KP1T3(t *Tile)
+
+//go:noescape
+func codes256Q5_KP1T4(t *Tile)
+
+//go:noescape
+func codes512Q6_KP4T1(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T1(t *Tile)
+
+//go:noescape
+func codes512Q6_KP4T2(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T2(t *Tile)
+
+//go:noescape
+func codes512Q6_KP2T3(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T3(t *Tile)
+
+//go:noescape
+func codes512Q6_KP2T4(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T4(t *Tile)
+
+//go:noescape
+func codes512Q6_KP2T7(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T7(t *Tile)
+
+//go:noescape
+func codes256Q6_KP1T1(t *Tile)
+
+//go:noescape
+func codes256Q6_KP1T2(t *Tile)
+
+//go:noescape
+func codes256Q6_KP1T3(t *Tile)
+
+//go:noescape
+func codes256Q6_KP1T4(t *Tile)
+
 var rows512F32Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1:  {1: rows512F32P1T1, 4: rows512F32P4T1},
 	2:  {1: rows512F32P1T2, 4: rows512F32P4T2},
@@ -543,3 +837,128 @@ var pairs256Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	5: {1: pairs256P1T5},
 	6: {1: pairs256P1T6},
 }}
+
+var codes512Q4_0Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q4_0P1T1, 4: codes512Q4_0P4T1},
+	2: {1: codes512Q4_0P1T2, 4: codes512Q4_0P4T2},
+	3: {1: codes512Q4_0P1T3, 2: codes512Q4_0P2T3},
+	4: {1: codes512Q4_0P1T4, 2: codes512Q4_0P2T4},
+	7: {1: codes512Q4_0P1T7, 2: codes512Q4_0P2T7},
+}}
+
+var codes256Q4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q4_0P1T1},
+	2: {1: codes256Q4_0P1T2},
+	3: {1: codes256Q4_0P1T3},
+	4: {1: codes256Q4_0P1T4},
+}}
+
+var codes512Q4_1Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q4_1P1T1, 4: codes512Q4_1P4T1},
+	2: {1: codes512Q4_1P1T2, 4: codes512Q4_1P4T2},
+	3: {1: codes512Q4_1P1T3, 2: codes512Q4_1P2T3},
+	4: {1: codes512Q4_1P1T4, 2: codes512Q4_1P2T4},
+	7: {1: codes512Q4_1P1T7, 2: codes512Q4_1P2T7},
+}}
+
+var codes256Q4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q4_1P1T1},
+	2: {1: codes256Q4_1P1T2},
+	3: {1: codes256Q4_1P1T3},
+	4: {1: codes256Q4_1P1T4},
+}}
+
+var codes512Q5_0Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q5_0P1T1, 4: codes512Q5_0P4T1},
+	2: {1: codes512Q5_0P1T2, 4: codes512Q5_0P4T2},
+	3: {1: codes512Q5_0P1T3, 2: codes512Q5_0P2T3},
+	4: {1: codes512Q5_0P1T4, 2: codes512Q5_0P2T4},
+	7: {1: codes512Q5_0P1T7, 2: codes512Q5_0P2T7},
+}}
+
+var codes256Q5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q5_0P1T1},
+	2: {1: codes256Q5_0P1T2},
+	3: {1: codes256Q5_0P1T3},
+	4: {1: codes256Q5_0P1T4},
+}}
+
+var codes512Q5_1Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q5_1P1T1, 4: codes512Q5_1P4T1},
+	2: {1: codes512Q5_1P1T2, 4: codes512Q5_1P4T2},
+	3: {1: codes512Q5_1P1T3, 2: codes512Q5_1P2T3},
+	4: {1: codes512Q5_1P1T4, 2: codes512Q5_1P2T4},
+	7: {1: codes512Q5_1P1T7, 2: codes512Q5_1P2T7},
+}}
+
+var codes256Q5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q5_1P1T1},
+	2: {1: codes256Q5_1P1T2},
+	3: {1: codes256Q5_1P1T3},
+	4: {1: codes256Q5_1P1T4},
+}}
+
+var codes512Q4_KTiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q4_KP1T1, 4: codes512Q4_KP4T1},
+	2: {1: codes512Q4_KP1T2, 4: codes512Q4_KP4T2},
+	3: {1: codes512Q4_KP1T3, 2: codes512Q4_KP2T3},
+	4: {1: codes512Q4_KP1T4, 2: codes512Q4_KP2T4},
+	7: {1: codes512Q4_KP1T7, 2: codes512Q4_KP2T7},
+}}
+
+var codes256Q4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q4_KP1T1},
+	2: {1: codes256Q4_KP1T2},
+	3: {1: codes256Q4_KP1T3},
+	4: {1: codes256Q4_KP1T4},
+}}
+
+var codes512Q5_KTiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q5_KP1T1, 4: codes512Q5_KP4T1},
+	2: {1: codes512Q5_KP1T2, 4: codes512Q5_KP4T2},
+	3: {1: codes512Q5_KP1T3, 2: codes512Q5_KP2T3},
+	4: {1: codes512Q5_KP1T4, 2: codes512Q5_KP2T4},
+	7: {1: codes512Q5_KP1T7, 2: codes512Q5_KP2T7},
+}}
+
+var codes256Q5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q5_KP1T1},
+	2: {1: codes256Q5_KP1T2},
+	3: {1: codes256Q5_KP1T3},
+	4: {1: codes256Q5_KP1T4},
+}}
+
+var codes512Q6_KTiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q6_KP1T1, 4: codes512Q6_KP4T1},
+	2: {1: codes512Q6_KP1T2, 4: codes512Q6_KP4T2},
+	3: {1: codes512Q6_KP1T3, 2: codes512Q6_KP2T3},
+	4: {1: codes512Q6_KP1T4, 2: codes512Q6_KP2T4},
+	7: {1: codes512Q6_KP1T7, 2: codes512Q6_KP2T7},
+}}
+
+var codes256Q6_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes256Q6_KP1T1},
+	2: {1: codes256Q6_KP1T2},
+	3: {1: codes256Q6_KP1T3},
+	4: {1: codes256Q6_KP1T4},
+}}
+
+var codes512Tiles = [codings]Tiles{
+	Q4_0: codes512Q4_0Tiles,
+	Q4_1: codes512Q4_1Tiles,
+	Q5_0: codes512Q5_0Tiles,
+	Q5_1: codes512Q5_1Tiles,
+	Q4_K: codes512Q4_KTiles,
+	Q5_K: codes512Q5_KTiles,
+	Q6_K: codes512Q6_KTiles,
+}
+
+var codes256Tiles = [codings]Tiles{
+	Q4_0: codes256Q4_0Tiles,
+	Q4_1: codes256Q4_1Tiles,
+	Q5_0: codes256Q5_0Tiles,
+	Q5_1: codes256Q5_1Tiles,
+	Q4_K: codes256Q4_KTiles,
+	Q5_K: codes256Q5_KTiles,
+	Q6_K: codes256Q6_KTiles,
+}

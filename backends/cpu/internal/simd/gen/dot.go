@@ -33,7 +33,7 @@ func dotBF16(panels, tokens int) {
 
 const (
 	q8Block = 512 // bytes of one panel's integers per block
-	q8X     = 40  // bytes of an activation block: 32 integers, f32 scale, i32 −128·Σ
+	q8X     = 52  // bytes of a simd.Q8Block
 )
 
 // q8Loop runs body for every block; s indexes the panels' scales, which lie behind their integers: relative to the

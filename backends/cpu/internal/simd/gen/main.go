@@ -26,12 +26,21 @@ var (
 	q8    = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}}
 	half  = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {1}, 4: {1}, 5: {1}, 6: {1}}
 	bytes = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}}
+	coded = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {2, 1}, 4: {2, 1}, 7: {2, 1}}
 )
 
-var kinds = []tiles{
+var kinds = append([]tiles{
 	{"rows512F32", wide, 14}, {"rows512F16", wide, 14}, {"rows512BF16", wide, 14},
 	{"rows256F32", half, 6}, {"rows256F16", half, 6}, {"rows256BF16", half, 6},
 	{"dotBF16", wide, 14}, {"dotQ8VNNI", q8, 7}, {"dotQ8AVX2", bytes, 4}, {"pairs512", wide, 14}, {"pairs256", half, 6},
+}, codedKinds()...)
+
+func codedKinds() []tiles {
+	var ks []tiles
+	for _, f := range codings {
+		ks = append(ks, tiles{"codes512" + f.name, coded, 7}, tiles{"codes256" + f.name, bytes, 4})
+	}
+	return ks
 }
 
 func (k tiles) each(f func(panels, tokens int)) {
@@ -44,7 +53,7 @@ func (k tiles) each(f func(panels, tokens int)) {
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: gen rows512|rows256|pairs|dot|elem -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
+		log.Fatal("usage: gen rows512|rows256|pairs|dot|codes512|codes256|elem -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
 	}
 	what, rest := os.Args[1], os.Args[2:]
 	os.Args = append(os.Args[:1], rest...) // avo reads the rest
@@ -79,6 +88,8 @@ func main() {
 		upper := vector8("pairsUpper", 0xffff0000)
 		kinds[9].each(func(p, t int) { pairs512(p, t, upper) })
 		kinds[10].each(func(p, t int) { pairs256(p, t, upper) })
+	case "codes512", "codes256":
+		codes(what)
 	case "elem":
 		elementwise()
 	default:
@@ -109,6 +120,13 @@ func tables() []byte {
 			b.WriteString("},\n")
 		}
 		b.WriteString("}}\n\n")
+	}
+	for _, what := range []string{"codes512", "codes256"} {
+		fmt.Fprintf(&b, "var %sTiles = [codings]Tiles{\n", what)
+		for _, f := range codings {
+			fmt.Fprintf(&b, "\t%s: %sTiles,\n", f.name, what+f.name)
+		}
+		b.WriteString("}\n\n")
 	}
 	text, err := format.Source([]byte(b.String()))
 	if err != nil {
