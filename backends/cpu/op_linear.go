@@ -22,7 +22,7 @@ const (
 
 func (d *device) formOf(l layout, cols int) form {
 	switch {
-	case l == blocksQ8:
+	case l == blocksQ8 || l == coded:
 		return blocks
 	case l == pairs && d.kernels.Dot.Tokens > 0:
 		return halves
@@ -112,7 +112,7 @@ func (b *binder) products(ws []*weight) (list []*product, acts []*activation) {
 			acts = append(acts, in)
 		}
 		for p := range w.parts {
-			list = append(list, &product{w, p, b.d.tilesOf(w.layout), w.matrix(p), in, first})
+			list = append(list, &product{w, p, b.d.tilesOf(w), w.matrix(p), in, first})
 			first += w.parts[p].rows
 		}
 		// The plan counted every weight's share, needed or not.
@@ -123,14 +123,16 @@ func (b *binder) products(ws []*weight) (list []*product, acts []*activation) {
 	return list, acts
 }
 
-func (d *device) tilesOf(l layout) *simd.Tiles {
-	switch k := d.kernels; {
+func (d *device) tilesOf(w *weight) *simd.Tiles {
+	switch k, l := d.kernels, w.layout; {
 	case k.Level == simd.Portable:
 		return nil
 	case l == panelsF16:
 		return &k.F16
 	case l == blocksQ8:
 		return &k.Q8
+	case l == coded:
+		return &k.Coded[w.coding]
 	case l == pairs && k.Dot.Tokens > 0:
 		return &k.Dot
 	case l == pairs:

@@ -23,9 +23,10 @@ const (
 	panelsF16               // simd.PackRows of 2 bytes
 	pairs                   // simd.PackPairs
 	blocksQ8                // simd.PackQ8
+	coded                   // simd.Coding.Pack
 )
 
-var layoutNames = []string{"stored", "panels", "panels", "pairs", "blocks"}
+var layoutNames = []string{"stored", "panels", "panels", "pairs", "blocks", "codes"}
 
 func (l layout) String() string { return layoutNames[l] }
 
@@ -44,7 +45,19 @@ func (d *device) layoutOf(w tensor.WeightSpec) layout {
 	case tensor.Q8_0:
 		return blocksQ8
 	}
+	if _, ok := codingOf(w.Format); ok {
+		return coded
+	}
 	return stored
+}
+
+// codingOf is how a format's codes are packed.
+func codingOf(f tensor.Format) (c simd.Coding, ok bool) {
+	switch f {
+	case tensor.Q4_0:
+		return simd.Q4_0, true
+	}
+	return 0, false
 }
 
 // weight is a weight on the device: its parts one after the other, each of whole panels (or of rows, where stored), and
@@ -53,6 +66,7 @@ type weight struct {
 	*block
 	spec   tensor.WeightSpec
 	layout layout
+	coding simd.Coding // where the layout is coded
 	parts  []part
 }
 
@@ -76,6 +90,8 @@ func (w *weight) panelBytes() int {
 		return 4 * simd.PanelRows * ((k + 1) / 2)
 	case blocksQ8:
 		return aligned(simd.Q8PanelBytes(k))
+	case coded:
+		return aligned(w.coding.PanelBytes(k))
 	}
 	return w.spec.Format.RowBytes(w.spec.Cols)
 }
@@ -102,6 +118,7 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 		return nil, fmt.Errorf("cpu: weight %s in %s: %w", spec.Name, spec.Format, tensor.ErrUnsupported)
 	}
 	w := &weight{spec: spec, layout: d.layoutOf(spec)}
+	w.coding, _ = codingOf(spec.Format)
 	size := 0
 	for _, p := range spec.Parts {
 		w.parts = append(w.parts, part{p.Rows, size})
@@ -203,6 +220,8 @@ func (w *weight) pack(part, first int, rows []byte) {
 			k.PackPairs(dst, rows[:n], cols)
 		case blocksQ8:
 			k.PackQ8(dst, rows[:n], cols)
+		case coded:
+			w.coding.Pack(dst, rows[:n], cols)
 		}
 		rows = rows[n:]
 	}
@@ -253,6 +272,8 @@ func (w *weight) row(dst []float32, i int) {
 			q := int32(panel[c/4*4*simd.PanelRows+4*j+c%4]) - 128
 			dst[c] = float32(q) * simd.F16(scales[c/simd.Q8Values*simd.PanelRows+j])
 		}
+	case coded:
+		w.coding.Row(dst[:k], panel, j)
 	}
 }
 
@@ -273,7 +294,9 @@ func (w *weight) matrix(p int) simd.Matrix {
 	case pairs:
 		m.K, m.WBlock = (m.K+1)&^1, 2*rows*block
 	case blocksQ8:
-		m.WBlock = rows * block
+		m.WBlock, m.SBlock = rows*block, simd.Q8ScaleBytes
+	case coded:
+		m.WBlock, m.SBlock = w.coding.CodeBytes(), w.coding.ScaleBytes()
 	default: // f32, also what stored rows are decoded to
 		m.KStride, m.WBlock = 4*rows, 4*rows*block
 	}
