@@ -60,6 +60,8 @@ func codingOf(f tensor.Format) (c simd.Coding, ok bool) {
 		return simd.Q4_1, true
 	case tensor.Q5_0:
 		return simd.Q5_0, true
+	case tensor.Q5_1:
+		return simd.Q5_1, true
 	case tensor.Q4_K:
 		return simd.Q4_K, true
 	case tensor.Q5_K:
