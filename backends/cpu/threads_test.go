@@ -27,7 +27,7 @@ func TestThreads(t *testing.T) {
 		x := g.Input(0, tensor.F32, tensor.Static(rows), cols)
 		_, h := g.AddRMSNorm(x, 0, g.Weight(setup.Weights[1].Spec), 1e-6)
 		g.Output(g.Linear(h, 0, g.Weight(setup.Weights[0].Spec)))
-		for _, f := range []tensor.Format{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q6_K} {
+		for _, f := range tensor.WeightFormats() {
 			up := source("up."+f.String(), f, cols, ffn, ffn)
 			setup.Weights = append(setup.Weights, up)
 			g.Output(g.LinearSwiGLU(h, g.Weight(up.Spec)))
