@@ -18,6 +18,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var validate = flag.Bool("validate", false, "run everything under the validation layers; closing a device fails with what they say")
 
+// full is for a GPU, or for somebody who can wait: in software the whole suite takes the better part of an hour.
+var full = flag.Bool("full", false, "run the whole conformance suite, not every third case")
+
 // open opens the first device, and skips where there is none.
 func open(t testing.TB, o vulkan.Options) tensor.Device {
 	t.Helper()
@@ -45,7 +48,7 @@ func TestConformance(t *testing.T) {
 		}})
 		opened = true
 		return d
-	}, tensortest.Config{})
+	}, tensortest.Config{Quick: !*full})
 }
 
 // openValidated opens the first device with the validation layers on, and skips where they are not installed.
