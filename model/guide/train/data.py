@@ -54,12 +54,14 @@ class Data:
         self.synonyms = {word: others.split("|") for word, others in pairs}
         self.by_topic = {e.topic: e for e in self.facts}
         self.flags = self._flags()
+        everything = {e.topic: e for e in self.facts + self.talk + self.outside}
+        self.readme = [(q, everything[t]) for q, t in (line.split("\t") for line in lines("readme.tsv"))]
         self.wrap = {name: forms.pattern(f"<{name}>") for name in ("how", "want", "show", "cmd", "about")}
         self.support = forms.pattern(
             "[does <prog> support|does <prog> have|does <prog> do|can <prog> do|is there support for|has <prog>"
             "|is there|can i use|can i have|do you support|do you have|support for]"
         )
-        self._weights = {id(g): [e.w for e in g] for g in (self.facts, self.talk, self.follow)}
+        self._weights = {id(g): [e.w**0.5 for e in g] for g in (self.facts, self.talk, self.follow)}
 
     def _flags(self):
         flags = []
@@ -258,15 +260,20 @@ class Data:
         """One question with its answer, of any kind."""
         kind = rng.random()
         slots = self.slots(rng)
-        if kind < 0.56:
+        if rng.random() < 0.04:
+            question, e = rng.choice(self.readme)
+            slots["size"] = "0.6B"
+            answer = self._fill(e.a[0], slots, rng)
+            return self.turn(question, answer, self.thought(e, answer, slots, rng))
+        if kind < 0.62:
             return self.ask(self._pick(self.facts, rng), rng, slots)
-        if kind < 0.64:
+        if kind < 0.70:
             return self.flag_turn(rng)
-        if kind < 0.68:
+        if kind < 0.73:
             return self.command_turn(rng)
-        if kind < 0.76:
+        if kind < 0.81:
             return self.ask(self._pick(self.talk, rng), rng, slots)
-        if kind < 0.85:
+        if kind < 0.90:
             return self.ask(self.outside[0], rng, slots)
         return self.sum(rng)
 

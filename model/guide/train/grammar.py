@@ -11,7 +11,7 @@ pattern:
         "Yes." and s- with "No."
     a   the answer (several lines: one is drawn)
     t   what the guide thinks before it answers, where thinking is on
-    w   the entry's weight (1 where absent)
+    w   the entry's weight (1 where absent); it is drawn by the square root
 
 Answers and thoughts are plain text with slots; the rest are patterns. In a
 pattern, one|two and [one|two|] draw an alternative (brackets nest), <name> is a

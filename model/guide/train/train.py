@@ -24,7 +24,7 @@ from model import Config, Guide
 from muon import Muon
 
 POOL = 2048  # conversations generated at once
-CUT, SHORT = 0.5, 10  # share of single questions whose answer is cut after so many tokens
+CUT, SHORT = 0.65, 10  # share of single questions whose answer is cut after so many tokens
 SPREAD, LEAST = 1.25, 256  # longest to shortest row of a part, and tokens that it has at least
 WARMUP = 60
 
