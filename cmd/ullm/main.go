@@ -126,7 +126,7 @@ type versionCommand struct{}
 
 func (versionCommand) Run() error {
 	v := version
-	if info, ok := debug.ReadBuildInfo(); ok && v == "devel" && info.Main.Version != "" {
+	if info, ok := debug.ReadBuildInfo(); ok && v == "devel" && info.Main.Version != "(devel)" && info.Main.Version != "" {
 		v = info.Main.Version // of go install
 	}
 	fmt.Printf("ullm %s %s/%s %s\n", v, runtime.GOOS, runtime.GOARCH, runtime.Version())

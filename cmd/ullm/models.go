@@ -83,7 +83,7 @@ type tokenizeCommand struct {
 	modelFlags
 	logFlags
 	Text  []string `arg:"" optional:"" help:"Text; standard input if there is none."`
-	IDs   bool     `help:"Print ids only, on one line."`
+	IDs   bool     `name:"ids" help:"Print ids only, on one line."`
 	Plain bool     `help:"Read special tokens as plain text."`
 }
 
