@@ -190,7 +190,7 @@ func TestShutdown(t *testing.T) {
 			d.stopped(0)
 		},
 		"a client reads nothing": func(t *testing.T) {
-			d := start(t, nil, talk(t), "--drain-timeout", "1s").ready()
+			d := start(t, nil, talk(t), "--drain-timeout", "50ms").ready()
 			conn, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
 			if err != nil {
 				t.Fatal(err)
