@@ -256,7 +256,7 @@ func TestRefusals(t *testing.T) {
 		"prompt":             {},
 		"top_k":              {Prompt: "x", TopK: ptr(-1<<33 + 5)},
 		"temperature":        {Prompt: "x", Temperature: ptr(-1.0)},
-		"top_p":              {Prompt: "x", TopP: ptr(0.0)},
+		"top_p":              {Prompt: "x", TopP: ptr(-0.1)},
 		"logit_bias":         {Prompt: "x", LogitBias: map[int32]float32{5000: 1}},
 		"stop_token_ids":     {Prompt: "x", StopTokens: []int32{-1}},
 		"logprobs":           {Prompt: "x", Logprobs: ptr(21)},

@@ -33,7 +33,7 @@ type Request struct {
 
 	Temperature       *float64 // 0: greedy
 	TopK              *int     // 0: all
-	TopP              *float64
+	TopP              *float64 // 0: the likeliest token alone
 	MinP              *float64
 	RepetitionPenalty *float64
 	PresencePenalty   float64
@@ -157,11 +157,11 @@ func (e *Engine) lower(r *Request, prompt []int32) (*sched.Request, error) {
 		ok          bool
 		param, want string
 	}{
-		{inRange(s.Temperature, 0, 100), "temperature", "must be from 0 to 100"},
+		{inRange(s.Temperature, 0, model.MaxTemperature), "temperature", fmt.Sprintf("must be from 0 to %d", model.MaxTemperature)},
 		{s.TopK >= 0, "top_k", "must be 0 (all) or more"},
-		{s.TopP > 0 && s.TopP <= 1, "top_p", "must be above 0 and at most 1"},
+		{inRange(s.TopP, 0, 1), "top_p", "must be from 0 to 1"},
 		{inRange(s.MinP, 0, 1), "min_p", "must be from 0 to 1"},
-		{s.Repetition > 0 && s.Repetition <= 100, "repetition_penalty", "must be above 0 and at most 100"},
+		{s.Repetition > 0 && s.Repetition <= model.MaxRepetitionPenalty, "repetition_penalty", fmt.Sprintf("must be above 0 and at most %d", model.MaxRepetitionPenalty)},
 		{inRange(s.Presence, -2, 2), "presence_penalty", "must be from -2 to 2"},
 		{inRange(s.Frequency, -2, 2), "frequency_penalty", "must be from -2 to 2"},
 		{r.MaxTokens >= 0, "max_tokens", "must be at least 1"},

@@ -46,8 +46,9 @@ type Config struct {
 }
 
 // Generation holds the sampling defaults that the checkpoint's authors recommend.
-// A nil field was not given. Values are in range: Temperature ≥ 0, TopK ≥ 0 (0 = off), TopP and MinP in
-// [0, 1], RepetitionPenalty > 0.
+// A nil field was not given. Values are in the ranges that requests have too: Temperature in [0, MaxTemperature],
+// TopK ≥ 0 (0 = off), TopP (0 = the likeliest token alone) and MinP in [0, 1], RepetitionPenalty in
+// (0, MaxRepetitionPenalty].
 type Generation struct {
 	DoSample          *bool
 	Temperature       *float64
@@ -56,6 +57,12 @@ type Generation struct {
 	MinP              *float64
 	RepetitionPenalty *float64
 }
+
+// The largest sampling parameters, of recommendations and of requests.
+const (
+	MaxTemperature       = 100
+	MaxRepetitionPenalty = 100
+)
 
 // Limits on sizes. A config is foreign input, and products of these stay far inside an int64.
 const (
@@ -134,8 +141,8 @@ func (g Generation) validate() error {
 	bad := func(name string, v any, want string) error {
 		return fmt.Errorf("model: generation default %s is %v; it must be %s", name, v, want)
 	}
-	if v := g.Temperature; v != nil && !(*v >= 0 && *v <= 1e6) {
-		return bad("temperature", *v, "0 or more")
+	if v := g.Temperature; v != nil && !(*v >= 0 && *v <= MaxTemperature) {
+		return bad("temperature", *v, fmt.Sprintf("from 0 to %d", MaxTemperature))
 	}
 	if v := g.TopK; v != nil && (*v < 0 || *v > math.MaxInt32) {
 		return bad("top_k", *v, "0 or more")
@@ -146,8 +153,8 @@ func (g Generation) validate() error {
 	if v := g.MinP; v != nil && !(*v >= 0 && *v <= 1) {
 		return bad("min_p", *v, "from 0 to 1")
 	}
-	if v := g.RepetitionPenalty; v != nil && !(*v > 0 && *v <= 1e6) {
-		return bad("repetition_penalty", *v, "above 0")
+	if v := g.RepetitionPenalty; v != nil && !(float32(*v) > 0 && *v <= MaxRepetitionPenalty) {
+		return bad("repetition_penalty", *v, fmt.Sprintf("above 0 and at most %d", MaxRepetitionPenalty))
 	}
 	return nil
 }

@@ -72,6 +72,9 @@ func ParseConfig(configJSON, generationJSON []byte) (Config, error) {
 		if g.err != nil {
 			return Config{}, g.err
 		}
+		if err := c.Generation.validate(); err != nil {
+			return Config{}, fmt.Errorf("%w (in generation_config.json)", err)
+		}
 	}
 	c.setTokens(bos, eos)
 	if err := c.Validate(); err != nil {

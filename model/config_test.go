@@ -151,12 +151,16 @@ func TestParseConfigRefuses(t *testing.T) {
 		}
 	}
 	for name, generation := range map[string]string{
-		"not JSON": "{", "a list": "[]", "temperature": `{"temperature":-1}`, "top_p": `{"top_p":2}`,
-		"top_k": `{"top_k":1.5}`, "penalty": `{"repetition_penalty":0}`,
+		"not JSON": "{", "a list": "[]", "temperature": `{"temperature":-1}`, "hot": `{"temperature":101}`, "top_p": `{"top_p":2}`,
+		"top_k": `{"top_k":1.5}`, "penalty": `{"repetition_penalty":0}`, "tiny penalty": `{"repetition_penalty":1e-60}`, "large penalty": `{"repetition_penalty":101}`,
 	} {
-		if _, err := ParseConfig([]byte(realConfig), []byte(generation)); err == nil {
-			t.Errorf("generation_config.json with %s: no error", name)
+		if _, err := ParseConfig([]byte(realConfig), []byte(generation)); err == nil || !strings.Contains(err.Error(), "generation_config.json") {
+			t.Errorf("generation_config.json with %s: %v", name, err)
 		}
+	}
+	extremes := `{"temperature":100,"top_k":-1,"top_p":0,"min_p":1,"repetition_penalty":100}`
+	if c, err := ParseConfig([]byte(realConfig), []byte(extremes)); err != nil || *c.Generation.TopP != 0 || *c.Generation.TopK != 0 {
+		t.Errorf("%s: %v", extremes, err)
 	}
 	if _, err := ParseConfig(bytes.Repeat([]byte(" "), maxConfigBytes+1), nil); err == nil || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("an oversized file: %v", err)

@@ -285,7 +285,7 @@ func TestCompletionRefusals(t *testing.T) {
 		{`{"prompt":` + long + `}`, "prompt"}, {`{"prompt":["x",` + long + `]}`, "prompt"}, {`{"prompt":[` + strings.Repeat("1,", 63) + `1]}`, "prompt"},
 		{`{"prompt":"x","max_tokens":0}`, "max_tokens"}, {`{"prompt":"x","max_tokens":"5"}`, "max_tokens"}, {`{"prompt":"x","max_tokens":1.5}`, "max_tokens"},
 		{`{"prompt":"x","temperature":-1}`, "temperature"}, {`{"prompt":"x","temperature":"hot"}`, "temperature"}, {`{"prompt":"x","temperature":1e9}`, "temperature"},
-		{`{"prompt":"x","top_p":0}`, "top_p"}, {`{"prompt":"x","top_p":1.1}`, "top_p"}, {`{"prompt":"x","top_k":-2}`, "top_k"}, {`{"prompt":"x","min_p":2}`, "min_p"},
+		{`{"prompt":"x","top_p":-0.1}`, "top_p"}, {`{"prompt":"x","top_p":1.1}`, "top_p"}, {`{"prompt":"x","top_k":-2}`, "top_k"}, {`{"prompt":"x","min_p":2}`, "min_p"},
 		{`{"prompt":"x","repetition_penalty":0}`, "repetition_penalty"}, {`{"prompt":"x","presence_penalty":3}`, "presence_penalty"},
 		{`{"prompt":"x","frequency_penalty":-3}`, "frequency_penalty"}, {`{"prompt":"x","seed":1.5}`, "seed"}, {`{"prompt":"x","seed":"a"}`, "seed"},
 		{`{"prompt":"x","n":0}`, "n"}, {`{"prompt":"x","n":1000}`, "n"}, {`{"prompt":["x","y"],"n":65}`, "n"},
