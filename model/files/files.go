@@ -137,6 +137,9 @@ func readOptional(dir, name string) ([]byte, error) {
 	return b, nil
 }
 
+// ropeFactors is how GGUF files carry the frequencies of Llama 3's scaling, which no key of the metadata tells.
+const ropeFactors = "rope_freqs.weight"
+
 func fromGGUF(path string, g *weights.GGUF) (*Files, error) {
 	f := &Files{Path: path, Checkpoint: checkpoint{g, func(name string) string {
 		translated, _ := weights.GGUFName(name)
@@ -145,6 +148,9 @@ func fromGGUF(path string, g *weights.GGUF) (*Files, error) {
 	var err error
 	if f.Config, err = model.ConfigFromGGUF(g); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w (in %s)", err, path), g.Close())
+	}
+	if _, ok := g.Lookup(ropeFactors); ok {
+		return nil, errors.Join(fmt.Errorf("files: %s has the tensor %s, a rope scaling that is not supported; supported: none, linear, yarn", path, ropeFactors), g.Close())
 	}
 	f.Config.SetFromTensors(func(name string) bool { _, ok := g.Lookup(name); return ok })
 	f.Template, _ = g.String("tokenizer.chat_template")

@@ -112,6 +112,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no GGUF":                   {file("model.gguf", []byte("GGML")), "model.gguf"},
 		"half a GGUF":               {file("model.gguf", gguf[:len(gguf)/2]), "model.gguf"},
 		"another tokenizer":         {file("model.gguf", bytes.Replace(gguf, []byte("gpt2"), []byte("bert"), 1)), `"bert"`},
+		"frequencies of its own":    {file("model.gguf", bytes.Replace(gguf, []byte("token_embd.weight"), []byte("rope_freqs.weight"), 1)), "rope_freqs.weight"},
 		"another GGUF architecture": {file("model.gguf", bytes.Replace(gguf, []byte("\x05\x00\x00\x00\x00\x00\x00\x00qwen3"), []byte("\x05\x00\x00\x00\x00\x00\x00\x00gemma"), 1)), `"gemma"`},
 	} {
 		f, err := files.Open(c.path)
