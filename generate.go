@@ -88,32 +88,57 @@ func (e *Engine) Chat(ctx context.Context, messages ...chat.Message) iter.Seq2[T
 
 // Start queues a request. It does not wait for anything but the rendering of the prompt.
 func (e *Engine) Start(ctx context.Context, r Request) (*Generation, error) {
-	prompt, inThinking, err := e.prompt(ctx, &r)
+	g, err := e.StartAll(ctx, []Request{r}, 1)
 	if err != nil {
 		return nil, err
 	}
-	q, err := e.lower(&r, prompt)
-	if err != nil {
-		return nil, err
-	}
-	g := &Generation{PromptTokens: prompt, request: &r, decoder: e.tokenizer.NewDecoder(!r.KeepSpecial), eos: e.stops}
-	for _, s := range r.Stop {
-		if s == "" {
+	return g[0], nil
+}
+
+// StartAll queues n answers to each request, all of them or none. They come in the order of the requests; the n to one
+// count their Choice up.
+func (e *Engine) StartAll(ctx context.Context, requests []Request, n int) ([]*Generation, error) {
+	var gens []*Generation
+	var queue []*sched.Request
+	for _, r := range requests {
+		prompt, inThinking, err := e.prompt(ctx, &r)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(r.Stop, "") {
 			return nil, &RequestError{"stop", "must not be empty"}
 		}
-		g.stopper.stops = append(g.stopper.stops, s)
+		for range n {
+			q, err := e.lower(&r, prompt)
+			if err != nil {
+				return nil, err
+			}
+			queue = append(queue, q)
+			gens = append(gens, e.generation(&r, prompt, inThinking))
+			r.Choice++
+		}
 	}
+	streams, err := e.loop.Submit(queue...)
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range gens {
+		g.stream = streams[i]
+	}
+	return gens, nil
+}
+
+// generation has everything but its stream.
+func (e *Engine) generation(r *Request, prompt []int32, inThinking bool) *Generation {
+	g := &Generation{PromptTokens: prompt, request: r, decoder: e.tokenizer.NewDecoder(!r.KeepSpecial), eos: e.stops,
+		stopper: stopper{stops: r.Stop}, usage: Usage{Prompt: len(prompt)}}
 	if len(r.Messages) > 0 {
 		g.thinking = chat.NewThinking(inThinking)
 	}
 	if r.PromptLogprobs != nil {
 		g.prompt = make([]*PromptLogprob, len(prompt))
 	}
-	g.usage.Prompt = len(prompt)
-	if g.stream, err = e.loop.Submit(q); err != nil {
-		return nil, err
-	}
-	return g, nil
+	return g
 }
 
 // Next waits for the next token. After the last it returns io.EOF.

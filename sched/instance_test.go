@@ -50,7 +50,7 @@ func TestDeviceFails(t *testing.T) {
 			for range 3 {
 				stream, err := l.Submit(&sched.Request{Prompt: []int32{1, 2, 3, 4, 5}, MaxTokens: 50, Sampling: tensor.Sampling{Repetition: 1, TopP: 1}})
 				if err == nil {
-					streams = append(streams, stream)
+					streams = append(streams, stream...)
 				} else if !errors.Is(err, failure) { // the loop may have ended already
 					t.Errorf("call %d fails: submit: %v", n, err)
 				}

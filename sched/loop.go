@@ -67,17 +67,14 @@ func New(e Engine, o Options) *Loop {
 	return l
 }
 
-// Submit queues a request. The request must not change afterwards.
-func (l *Loop) Submit(r *Request) (*Stream, error) {
-	lim := l.options.Limits
-	switch {
-	case len(r.Prompt) == 0 || r.MaxTokens < 1:
-		return nil, errors.New("sched: a request needs a prompt and at least one token to generate")
-	case len(r.Prompt) >= lim.Context:
-		return nil, fmt.Errorf("%w: %d tokens, and the context is %d", ErrTooLong, len(r.Prompt), lim.Context)
-	case len(r.biases(0)) > model.MaxBias:
-		return nil, fmt.Errorf("sched: more than %d logit biases and stop ids", model.MaxBias)
+// Submit queues requests, all of them or none, and returns a stream for each. They must not change afterwards.
+func (l *Loop) Submit(requests ...*Request) ([]*Stream, error) {
+	for _, r := range requests {
+		if err := l.check(r); err != nil {
+			return nil, err
+		}
 	}
+	n, most := len(requests), l.options.MaxQueue
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -85,14 +82,32 @@ func (l *Loop) Submit(r *Request) (*Stream, error) {
 		return nil, l.err
 	case l.draining:
 		return nil, ErrDraining
-	case l.options.MaxQueue > 0 && l.queued >= l.options.MaxQueue:
+	case most > 0 && n > most:
+		return nil, &TooMany{n, most}
+	case most > 0 && l.queued+n > most:
 		return nil, ErrQueueFull
 	}
-	s := newStream(l)
-	l.arrivals = append(l.arrivals, &arrival{r, s})
-	l.queued++
+	streams := make([]*Stream, n)
+	for i, r := range requests {
+		streams[i] = newStream(l)
+		l.arrivals = append(l.arrivals, &arrival{r, streams[i]})
+	}
+	l.queued += n
 	l.signal()
-	return s, nil
+	return streams, nil
+}
+
+// check refuses what could never be planned.
+func (l *Loop) check(r *Request) error {
+	switch context := l.options.Limits.Context; {
+	case len(r.Prompt) == 0 || r.MaxTokens < 1:
+		return errors.New("sched: a request needs a prompt and at least one token to generate")
+	case len(r.Prompt) >= context:
+		return fmt.Errorf("%w: %d tokens, and the context is %d", ErrTooLong, len(r.Prompt), context)
+	case len(r.biases(0)) > model.MaxBias:
+		return fmt.Errorf("sched: more than %d logit biases and stop ids", model.MaxBias)
+	}
+	return nil
 }
 
 // Shutdown refuses new requests and waits for the running ones. When ctx ends first they are cut off: their streams end

@@ -75,7 +75,7 @@ func submit(t *testing.T, l *Loop, max int) *Stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s[0]
 }
 
 // drain reads a stream to its end.
@@ -128,6 +128,51 @@ func TestLoopQueueFull(t *testing.T) {
 		}
 		if s := l.Stats(); s.Running+s.Waiting != 0 || s.FreePages != s.Pages {
 			t.Errorf("after closing all streams: %+v", s)
+		}
+	})
+}
+
+// TestLoopSubmitsTogether: requests that belong together are queued together, or not at all.
+func TestLoopSubmitsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(&fakeEngine{}, Options{Limits: testLimits, MaxQueue: 3})
+		group := func(n int) (all []*Request) {
+			for range n {
+				all = append(all, &Request{Prompt: []int32{1, 2, 3}, MaxTokens: 4})
+			}
+			return all
+		}
+		streams, err := l.Submit(group(3)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var many *TooMany
+		if _, err := l.Submit(group(4)...); !errors.As(err, &many) || *many != (TooMany{4, 3}) {
+			t.Errorf("four at once: %v", err)
+		}
+		synctest.Wait() // all three run
+		if more, err := l.Submit(group(2)...); err != nil {
+			t.Error(err)
+		} else {
+			streams = append(streams, more...)
+		}
+		synctest.Wait() // one of them waits
+		if _, err := l.Submit(group(3)...); !errors.Is(err, ErrQueueFull) {
+			t.Errorf("three beside one that waits: %v", err)
+		}
+		if _, err := l.Submit(append(group(1), &Request{})...); err == nil {
+			t.Error("a bad request was queued because of its company")
+		}
+		if s := l.Stats(); s.Running+s.Waiting != 5 {
+			t.Errorf("%+v", s)
+		}
+		for _, s := range streams {
+			if n, err := drain(t, s); n != 4 || err != io.EOF {
+				t.Errorf("%d tokens, %v", n, err)
+			}
+		}
+		if err := l.Shutdown(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

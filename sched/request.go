@@ -2,6 +2,7 @@ package sched
 
 import (
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/ullm/ullm/tensor"
@@ -61,7 +62,7 @@ type Event struct {
 	Finish  Finish // on the last event
 }
 
-// The errors with which a Stream can end, besides the engine's own.
+// The errors of Submit, and those with which a Stream can end besides the engine's own.
 var (
 	ErrQueueFull = errors.New("sched: the queue is full")
 	ErrDraining  = errors.New("sched: shutting down")
@@ -70,3 +71,10 @@ var (
 	ErrSlow      = errors.New("sched: the reader is too slow")
 	ErrTooLong   = errors.New("sched: the prompt is longer than the context")
 )
+
+// TooMany tells that more requests were submitted together than may ever wait.
+type TooMany struct{ Requests, Queue int }
+
+func (e *TooMany) Error() string {
+	return fmt.Sprintf("sched: %d requests at once, and the queue holds %d", e.Requests, e.Queue)
+}

@@ -79,19 +79,9 @@ type answers struct {
 
 // start queues n generations for each prompt; the engine computes what they share once.
 func (s *Server) start(ctx context.Context, e *ullm.Engine, prompts []ullm.Request, n int) (*answers, error) {
-	a := &answers{server: s, begun: time.Now(), n: n}
-	for _, p := range prompts {
-		for i := range n {
-			p.Choice = i
-			g, err := e.Start(ctx, p)
-			if err != nil {
-				a.close()
-				return nil, err
-			}
-			a.gens = append(a.gens, g)
-		}
-	}
-	return a, nil
+	begun := time.Now()
+	gens, err := e.StartAll(ctx, prompts, n)
+	return &answers{server: s, begun: begun, gens: gens, n: n}, err
 }
 
 func (a *answers) close() {

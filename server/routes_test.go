@@ -279,6 +279,14 @@ func TestQueueFull(t *testing.T) {
 	}
 	cancel()
 	f.idle()
+	// What the queue could never hold is the request's fault, not the hour's.
+	for path, body := range map[string]string{
+		"/v1/completions":      `{"prompt":["x","y"],"max_tokens":1}`,
+		"/v1/chat/completions": `{"messages":[{"role":"user","content":"x"}],"max_tokens":1,"n":2,"stream":true}`,
+	} {
+		resp, b := f.do("POST", path, body)
+		wantError(t, resp, b, 400, "n")
+	}
 	if resp, b := f.do("POST", "/v1/completions", `{"prompt":"x"}`); resp.StatusCode != 200 {
 		t.Errorf("with room in the queue: %s %s", resp.Status, b)
 	}

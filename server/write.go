@@ -72,6 +72,7 @@ func errorOf(err error) *openai.Error {
 		known    *openai.Error
 		request  *ullm.RequestError
 		long     *ullm.TooLong
+		many     *sched.TooMany
 		raised   *chat.RaisedError
 		input    *chat.InputError
 		template *chat.TemplateError
@@ -84,6 +85,8 @@ func errorOf(err error) *openai.Error {
 		return openai.Invalid(request.Param, request.Message)
 	case errors.As(err, &long):
 		return openai.TooLong(long.Param, err.Error())
+	case errors.As(err, &many):
+		return openai.Invalid("n", fmt.Sprintf("%d answers were asked for at once, and at most %d may wait; ask for fewer, or serve with a larger --max-queue", many.Requests, many.Queue))
 	case errors.As(err, &input):
 		return openai.Invalid(input.Field, input.Err.Error())
 	case errors.As(err, &raised), errors.As(err, &template), errors.Is(err, chat.ErrLimit):
