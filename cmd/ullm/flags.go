@@ -68,7 +68,7 @@ type engineFlags struct {
 	Threads              int     `short:"t" help:"CPU threads; 0: one for each core."`
 	ContextLen           int     `short:"c" aliases:"max-model-len" help:"Longest sequence in tokens; 0: the model's, lowered when memory is short."`
 	MaxBS                int     `name:"max-bs" aliases:"max-num-seqs" default:"256" help:"Sequences that run at once."`
-	MaxBatchTokens       int     `aliases:"max-num-batched-tokens" help:"Tokens of one step; 0: the device decides."`
+	MaxBatchTokens       int     `aliases:"max-num-batched-tokens" help:"Prompt and new tokens that one step computes at most; 0: 512."`
 	KVCacheTokens        int     `name:"kv-cache-tokens" help:"Tokens that the KV cache holds at most; 0: as many as memory allows."`
 	GPUMemoryUtilization float64 `name:"gpu-memory-utilization" default:"0.9" help:"Share of the device's free memory to use."`
 	KVDType              string  `name:"kv-dtype" default:"auto" enum:"auto,f32,f16,bf16,q8_0" help:"Format of the KV cache: auto, f32, f16, bf16 or q8_0."`
