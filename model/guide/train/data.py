@@ -158,6 +158,8 @@ class Data:
             words = [rng.choice(self.synonyms[w]) if w in self.synonyms and rng.random() < 0.5 else w for w in words]
         if rng.random() < 0.12:
             words = [w for w in words if w not in SMALL or rng.random() < 0.5] or words
+        if rng.random() < 0.35:
+            words = self.noise(words, rng)
         if rng.random() < 0.05:
             rng.shuffle(words)
         text = " ".join(words)
@@ -166,6 +168,20 @@ class Data:
         if rng.random() < 0.08:
             text += f"{rng.choice([',', '', '?', '.'])} {rng.choice(self.carriers['e'])}"
         return text
+
+    def noise(self, words, rng):
+        """One word in five of a longer question lost or exchanged for one that
+        says nothing, so that no answer hangs on a single word and unknown words
+        are read over. Names, numbers and flags stay."""
+        if len(words) < 4:
+            return words
+        out = []
+        for w in words:
+            kind = rng.random() if w.isalpha() else 1.0
+            if kind < 0.08:
+                continue
+            out.append(self.word(rng).lower() if kind < 0.20 else w)
+        return out
 
     def thought(self, e, answer, slots, rng):
         subject = e.topic.partition(">")[2] or e.topic
