@@ -12,8 +12,14 @@ serve: build
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ullm ./cmd/ullm
 
+# Cross-builds bin/ullm.exe, through mingw-w64 for the sake of Vulkan. CGO_ENABLED=0 leaves Vulkan out and needs no C compiler.
+windows: CGO_ENABLED ?= 1
+windows: MINGW ?= x86_64-w64-mingw32-gcc
 windows:
-	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ullm.exe ./cmd/ullm
+	@[ "$(CGO_ENABLED)" = 0 ] || command -v $(MINGW) >/dev/null || { \
+		echo "make windows: there is no $(MINGW): install mingw-w64 (Debian: apt-get install gcc-mingw-w64-x86-64-win32)," >&2; \
+		echo "name another one by MINGW=, or leave Vulkan out: make windows CGO_ENABLED=0" >&2; exit 1; }
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=$(CGO_ENABLED) CC=$(MINGW) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ullm.exe ./cmd/ullm
 
 # The whole suite. On a bare Debian machine, as root, scripts/setup first installs what is missing.
 test:
