@@ -1,0 +1,69 @@
+//go:build cgo && (linux || windows)
+
+package qwen3_test
+
+import (
+	"errors"
+	"flag"
+	"slices"
+	"testing"
+
+	"github.com/ullm/ullm/backends/vulkan"
+	"github.com/ullm/ullm/model/internal/golden"
+	"github.com/ullm/ullm/tensor"
+)
+
+var full = flag.Bool("full", false, "hold Vulkan against every golden model; in software that takes a while")
+
+// quickGoldens are one model for each code path: head sizes, group sizes, bias, no tied head, rope scaling, and the formats
+// whose layouts differ. The conformance suite has the rest operation by operation.
+var quickGoldens = []string{"head64", "head128", "mqa8", "bias", "untied", "yarn", "float32",
+	"gguf/q8_0", "gguf/q4_0", "gguf/q5_1", "gguf/q4_k_m"}
+
+// TestVulkanGoldens holds the Vulkan backend against transformers: as it serves, it must not be further off than
+// transformers' own bfloat16; with all in float32, no further than the oracle may.
+func TestVulkanGoldens(t *testing.T) {
+	cases, err := golden.Load("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		quick := slices.Index(quickGoldens, c.Name)
+		if !*full && quick < 0 {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			d := openVulkan(t)
+			diff := compare(t, d, c, d.Info().KVFormats[0])
+			t.Logf("mean %.2g worst %.2g; transformers in bfloat16: mean %.2g worst %.2g", diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst)
+			if diff.Mean > c.BF16.Mean || diff.Worst > c.BF16.Worst {
+				t.Errorf("mean difference in logprob %g, worst %g; transformers in bfloat16 has %g and %g",
+					diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst)
+			}
+			if c.Format != tensor.F32.String() {
+				return
+			}
+			if exactly := compare(t, openVulkan(t), c, tensor.F32); exactly.Worst > exact {
+				t.Errorf("all in float32: worst difference in logprob %g, want at most %g", exactly.Worst, exact)
+			}
+		})
+	}
+	for _, name := range quickGoldens {
+		if !slices.ContainsFunc(cases, func(c golden.Case) bool { return c.Name == name }) {
+			t.Errorf("there is no golden model %s", name)
+		}
+	}
+}
+
+// openVulkan opens the first Vulkan device, and skips where there is none.
+func openVulkan(t *testing.T) tensor.Device {
+	t.Helper()
+	d, err := vulkan.Open(vulkan.Options{})
+	if errors.Is(err, vulkan.ErrNoVulkan) {
+		t.Skipf("%v (Debian: libvulkan1, mesa-vulkan-drivers)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
