@@ -55,7 +55,8 @@ type Options struct {
 	// Fault, when set, is asked before every call that could fail on a real device: each allocation, piece of an
 	// upload, compilation, start and wait. The call fails with what it answers. An answer that wraps
 	// tensor.ErrDeviceLost loses the device.
-	Fault func(call string) error
+	Fault   func(call string) error
+	Profile tensor.Profile // nil: nothing is timed
 }
 
 // maxThreads bounds Options.Threads.

@@ -129,8 +129,10 @@ func (d *device) work() {
 		d.queue = append(d.queue[:0], d.queue[1:]...)
 		d.mu.Unlock()
 		d.memory.Lock()
-		s.err = s.program.run(s.in, s.out)
+		c := s.program.clock(s.started)
+		s.err = s.program.run(s.in, s.out, c)
 		d.memory.Unlock()
+		c.report()
 		d.mu.Lock()
 		s.program.inputs = append(s.program.inputs, s.in)
 		d.flying--

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ullm/ullm/tensor"
 )
@@ -95,6 +96,7 @@ func (p *program) Close() error {
 type step struct {
 	program *program
 	in, out []byte
+	started time.Time // for a profile
 	done    chan struct{}
 	err     error // valid once done is closed
 }
@@ -113,7 +115,7 @@ func (p *program) Start(in []byte) (tensor.Step, error) {
 	if err := d.call("start %s", g.Name); err != nil {
 		return nil, err
 	}
-	s := &step{program: p, done: make(chan struct{})}
+	s := &step{program: p, started: time.Now(), done: make(chan struct{})}
 	if n := g.OutputBytes(); n > 0 {
 		s.out = make([]byte, n)
 	}
@@ -158,7 +160,7 @@ func (s *step) Wait(ctx context.Context, out []byte) error {
 }
 
 // run executes the launches, on the device's goroutine.
-func (p *program) run(in, out []byte) error {
+func (p *program) run(in, out []byte, c *clock) error {
 	g := p.plan.graph
 	if p.arena.freed.Load() {
 		return fmt.Errorf("cpu: run %s: its arena is %w", g.Name, tensor.ErrClosed)
@@ -169,7 +171,9 @@ func (p *program) run(in, out []byte) error {
 		t.local = r.arena[p.plan.local+int64(i)*p.plan.perLane:][:p.plan.perLane]
 	}
 	for i, l := range p.launches {
-		if err := l(r); err != nil {
+		err := l(r)
+		c.lap(i)
+		if err != nil {
 			return fmt.Errorf("cpu: run %s: operation %d, %s: %w", g.Name, i, g.Nodes[i].Op, err)
 		}
 	}

@@ -21,7 +21,8 @@ type Options struct {
 	// Fault, when set, is asked before every call that could fail on a real device: each allocation, piece of an
 	// upload, compilation, start and wait. The call fails with what it answers. An answer that wraps
 	// tensor.ErrDeviceLost loses the device.
-	Fault func(call string) error
+	Fault   func(call string) error
+	Profile tensor.Profile // nil: nothing is timed
 }
 
 // Open makes a device.
@@ -172,8 +173,10 @@ func (d *device) work() {
 		d.queue = d.queue[1:]
 		d.mu.Unlock()
 		d.memory.Lock()
-		s.err = s.program.run(s.in, s.out)
+		c := s.program.clock(s.started)
+		s.err = s.program.run(s.in, s.out, c)
 		d.memory.Unlock()
+		c.report()
 		d.ledger.Free(tensor.UseStaging, int64(len(s.in)))
 		d.mu.Lock()
 		d.flying--

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ullm/ullm/tensor"
 )
@@ -113,6 +114,7 @@ func (p *program) Close() error {
 type step struct {
 	program *program
 	in, out []byte
+	started time.Time // for a profile
 	done    chan struct{}
 	err     error // valid once done is closed
 }
@@ -131,7 +133,7 @@ func (p *program) Start(in []byte) (tensor.Step, error) {
 	if err := d.call("start %s", g.Name); err != nil {
 		return nil, err
 	}
-	s := &step{program: p, in: words(int64(len(in))), out: words(int64(g.OutputBytes())), done: make(chan struct{})}
+	s := &step{program: p, in: words(int64(len(in))), out: words(int64(g.OutputBytes())), started: time.Now(), done: make(chan struct{})}
 	copy(s.in, in)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -171,7 +173,7 @@ func (s *step) Wait(ctx context.Context, out []byte) error {
 }
 
 // run executes the launches, on the device's goroutine.
-func (p *program) run(in, out []byte) error {
+func (p *program) run(in, out []byte, c *clock) error {
 	g := p.plan.graph
 	if p.arena.freed.Load() {
 		return fmt.Errorf("ref: run %s: its arena is %w", g.Name, tensor.ErrClosed)
@@ -183,7 +185,9 @@ func (p *program) run(in, out []byte) error {
 		}
 	}
 	for i, l := range p.launches {
-		if err := l(r); err != nil {
+		err := l(r)
+		c.lap(i)
+		if err != nil {
 			return fmt.Errorf("ref: run %s: operation %d, %s: %w", g.Name, i, g.Nodes[i].Op, err)
 		}
 	}
