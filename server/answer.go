@@ -138,6 +138,9 @@ func (a *answers) tokens(ctx context.Context) iter.Seq2[choiceToken, error] {
 					select {
 					case items <- item{choiceToken{i, t}, err}:
 					case <-ctx.Done():
+						if err == nil && t.Finish == "" {
+							clock.token(nil, ctx.Err())
+						}
 						return
 					}
 					if err != nil {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -109,4 +110,39 @@ func TestClientThatReadsNothing(t *testing.T) {
 	if f.server.Wait(ctx) == nil {
 		t.Error("everything was written: the test needs longer answers")
 	}
+}
+
+// TestHalfRequest sends the beginning of a request: it is waited for, but not at a shutdown, and refused when it stays
+// half.
+func TestHalfRequest(t *testing.T) {
+	f := serve(t, "talk", ullm.Options{})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	received := make(chan struct{}) // closed when the handler has asked for the body
+	go func() {
+		defer close(received)
+		if _, err := conn.Read(make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))); err != nil {
+			t.Error(err)
+		}
+	}()
+	body := marshal(t, fox(nil))
+	fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
+	<-received
+	if err := f.server.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	fmt.Fprint(conn, body[:len(body)/2])
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	wantError(t, resp, b, 400, "")
 }

@@ -56,7 +56,7 @@ type clock struct {
 	seen    bool
 }
 
-// token is told what Generation.Next returned.
+// token is told what Generation.Next returned, and of a cancellation before the last token.
 func (c *clock) token(t *ullm.Token, err error) {
 	switch {
 	case err == io.EOF:

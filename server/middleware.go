@@ -1,7 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -67,10 +71,27 @@ func (s *Server) serving(next http.Handler) http.Handler {
 // engineOf is the engine that serves a request.
 func engineOf(r *http.Request) *ullm.Engine { return r.Context().Value(engineKey{}).(*ullm.Engine) }
 
-func (s *Server) limitBody(next http.Handler) http.Handler {
+// receive reads the body, up to its limit. Until it is there the request counts as not begun: a client that sends half of
+// one must not hold up a shutdown.
+func (s *Server) receive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, s.options.maxBody)
-		next.ServeHTTP(w, r)
+		if r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		s.answers.add(-1)
+		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.options.maxBody))
+		s.answers.add(1)
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			writeError(w, openai.TooLarge(fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)))
+		case err != nil:
+			writeError(w, openai.Invalid("", "the body is incomplete: "+err.Error()))
+		default:
+			r.Body = io.NopCloser(bytes.NewReader(b))
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 

@@ -136,7 +136,7 @@ func (s *Server) router() http.Handler {
 	r.Get("/web/*", page)
 
 	r.Group(func(r chi.Router) {
-		r.Use(s.authorize, s.serving, s.limitBody)
+		r.Use(s.authorize, s.serving, s.receive)
 		r.Get("/v1/models", s.models)
 		r.Get("/v1/models/*", s.model) // a model's name may contain slashes
 		r.Post("/v1/completions", s.completions)

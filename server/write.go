@@ -76,7 +76,6 @@ func errorOf(err error) *openai.Error {
 		raised   *chat.RaisedError
 		input    *chat.InputError
 		template *chat.TemplateError
-		tooLarge *http.MaxBytesError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -91,8 +90,6 @@ func errorOf(err error) *openai.Error {
 		return openai.Invalid(input.Field, input.Err.Error())
 	case errors.As(err, &raised), errors.As(err, &template), errors.Is(err, chat.ErrLimit):
 		return openai.Invalid("messages", err.Error())
-	case errors.As(err, &tooLarge):
-		return openai.TooLarge(fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
 	case errors.Is(err, sched.ErrQueueFull):
 		return openai.QueueFull("too many requests are waiting; try again later")
 	case errors.Is(err, sched.ErrDraining):
