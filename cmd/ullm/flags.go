@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/lmittmann/tint"
@@ -42,6 +44,20 @@ func (f *modelFlags) split(args []string) (name string, rest []string) {
 type logFlags struct {
 	LogLevel  string `enum:",debug,info,warn,error" default:"" help:"Least severe log lines to print: debug, info, warn or error. The default is info for serve, and warn elsewhere."`
 	LogFormat string `default:"text" enum:"text,json" help:"Form of log lines on stderr: text or json."`
+	LogFile   string `placeholder:"FILE" help:"Append to FILE what stderr would get."`
+}
+
+// AfterApply lets the log file take the place of stderr, also for what the runtime says of a crash.
+func (f *logFlags) AfterApply() error {
+	if f.LogFile == "" {
+		return nil
+	}
+	file, err := os.OpenFile(f.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("--log-file: %w", err)
+	}
+	os.Stderr = file
+	return debug.SetCrashOutput(file, debug.CrashOptions{})
 }
 
 // logger writes to stderr, in colour on a terminal.
