@@ -58,10 +58,10 @@ const description = `ullm serves Qwen3 models on NVIDIA GPUs, any GPU through Vu
 	`MODEL is a Hugging Face directory, a .gguf file, a hub id (Qwen/Qwen3-0.6B), random:0.6b[,q8_0][,seed=1], or nothing for the embedded guide. ` +
 	`Every flag is also an environment variable: --max-bs is ULLM_MAX_BS.`
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(hosted(os.Args[1:])) }
 
-// run is main with an exit code.
-func run(args []string) int {
+// run is main with an exit code, under a service manager if there is one.
+func run(args []string, manager <-chan os.Signal) int {
 	var c commands
 	exited := -1
 	options := []kong.Option{
@@ -90,7 +90,7 @@ func run(args []string) int {
 	if err != nil {
 		return exitCode(usagef("%w; see ullm --help", err), false)
 	}
-	sig := watchSignals()
+	sig := watchSignals(manager)
 	defer sig.stop()
 	ctx.BindTo(sig.ctx, (*context.Context)(nil))
 	err = ctx.Run(sig)

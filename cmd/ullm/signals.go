@@ -12,31 +12,44 @@ import (
 // signals watches for the requests to stop: SIGINT and SIGTERM; on Windows Ctrl-C and Ctrl-Break, and as SIGTERM the
 // closing of the console, log-off and shutdown. The first ends ctx; a second ends the process at once.
 type signals struct {
-	ctx  context.Context
-	stop func()
+	ctx   context.Context
+	stop  func()
+	grace time.Duration // the longest that requests may go on after SIGTERM
 
 	mu        sync.Mutex
 	first     os.Signal // that ended ctx
 	interrupt func()    // if set, takes interrupts in place of all that
 }
 
-func watchSignals() *signals {
-	s := &signals{}
+// watchSignals listens to a service manager if there is one, else to the system. Never to both: Windows tells every
+// console program of a user's log-off, and a service goes on after that.
+func watchSignals(manager <-chan os.Signal) *signals {
+	s := &signals{grace: terminationGrace}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.ctx = ctx
-	incoming := make(chan os.Signal, 2)
-	signal.Notify(incoming, os.Interrupt, syscall.SIGTERM)
+	incoming, unregister := manager, func() {}
+	if manager == nil {
+		system := make(chan os.Signal, 2)
+		signal.Notify(system, os.Interrupt, syscall.SIGTERM)
+		incoming, unregister = system, func() { signal.Stop(system) }
+	}
+	stopped := make(chan struct{})
 	var watcher sync.WaitGroup
 	s.stop = func() {
-		signal.Stop(incoming)
-		close(incoming)
+		unregister()
+		close(stopped)
 		watcher.Wait()
 		cancel()
 	}
 	watcher.Go(func() {
-		for sig := range incoming {
-			if s.handle(sig) {
-				cancel()
+		for {
+			select {
+			case sig := <-incoming:
+				if s.handle(sig) {
+					cancel()
+				}
+			case <-stopped:
+				return
 			}
 		}
 	})
@@ -70,7 +83,7 @@ func (s *signals) drainTimeout(flag time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.first == syscall.SIGTERM {
-		return min(flag, terminationGrace)
+		return min(flag, s.grace)
 	}
 	return flag
 }
