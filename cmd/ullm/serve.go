@@ -32,6 +32,8 @@ type serveCommand struct {
 }
 
 const (
+	// readTime is how long a request may take to arrive.
+	readTime = 2 * time.Minute
 	// flushTime is how long handlers may take at least to write what is decided when requests have been cut off.
 	flushTime = time.Second
 	// closeTime is how long connections may take to close on which nothing is being answered.
@@ -80,7 +82,7 @@ func (c *serveCommand) listen(sig *signals, log *slog.Logger) (*serving, error) 
 	}
 	s := &serving{sig: sig, log: log, drain: c.DrainTimeout, ended: make(chan error, 1)}
 	s.handler = server.Loading(server.Log(log), server.APIKey(c.APIKey), server.CORS(c.CORSOrigins), server.Version(version))
-	s.http = &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	s.http = &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTime, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	scheme := "http"
 	if c.TLSCert != "" {

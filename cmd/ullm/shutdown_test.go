@@ -189,6 +189,20 @@ func TestShutdown(t *testing.T) {
 			}
 			d.stopped(0)
 		},
+		"half a request": func(t *testing.T) {
+			d := start(t, nil, talk(t), "--drain-timeout", "10m").ready()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+			if _, err := conn.Read(make([]byte, 12)); err != nil { // the server waits for the body
+				t.Fatal(err)
+			}
+			d.signal(syscall.SIGTERM)
+			d.stopped(0)
+		},
 		"a client reads nothing": func(t *testing.T) {
 			d := start(t, nil, talk(t), "--drain-timeout", "50ms").ready()
 			conn, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
