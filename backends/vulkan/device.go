@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -30,8 +31,8 @@ type device struct {
 	ledger   tensor.Ledger
 	stopped  chan struct{} // closed when the waiting goroutine has ended
 	close    sync.Once
-	leaks    error // what Close answers
-	hung     bool  // it did not answer in time: nothing may wait for it
+	leaks    error       // what Close answers
+	hung     atomic.Bool // it did not answer in time: nothing may wait for it, or touch what it works on
 
 	submit sync.Mutex // one submission at a time
 
@@ -92,16 +93,17 @@ func (d *device) Close() error {
 		}
 		d.mu.Unlock()
 		<-d.stopped
-		lost := d.ledger.Stats().Lost
+		lost := d.lost()
 		for _, c := range left {
 			err := c.Close()
 			if !lost {
 				d.leaks = errors.Join(d.leaks, fmt.Errorf("vulkan: closed while %s was still open", c.what()), err)
 			}
 		}
-		if !d.hung {
-			C.ullm_device_wait_idle(d.raw)
+		if d.hung.Load() {
+			return // what the device may still be working on is left to the system, which takes it when the process ends
 		}
+		C.ullm_device_wait_idle(d.raw)
 		d.transfer.destroy()
 		d.shaders.destroy()
 		d.memory.destroy()
@@ -119,12 +121,16 @@ func (d *device) call(format string, args ...any) error {
 	switch {
 	case closed:
 		return fmt.Errorf("vulkan: %s: device is %w", fmt.Sprintf(format, args...), tensor.ErrClosed)
-	case d.ledger.Stats().Lost:
+	case d.lost():
 		return fmt.Errorf("vulkan: %s: %w", fmt.Sprintf(format, args...), tensor.ErrDeviceLost)
 	}
 	return d.fault(format, args...)
 }
 
+// lost tells whether the device does not answer any more.
+func (d *device) lost() bool { return d.ledger.Stats().Lost }
+
+// fault asks the injected fault.
 func (d *device) fault(format string, args ...any) error {
 	if d.options.Fault == nil {
 		return nil
@@ -176,11 +182,15 @@ func (d *device) remove(c child) bool {
 
 // await waits for a submission as long as patience lasts. A device that does not answer is lost.
 func (d *device) await(c *C.ullm_commands, what string) error {
+	if d.hung.Load() {
+		return fmt.Errorf("vulkan: %s: %w", what, tensor.ErrDeviceLost)
+	}
 	r := C.ullm_wait(d.raw, c, C.uint64_t(d.options.Patience))
 	if r != C.int(vk.Timeout) {
 		return d.check(r, what)
 	}
-	d.hung = true
+	d.hung.Store(true)
+	C.ullm_device_abandon(d.raw)
 	d.ledger.SetLost()
 	return fmt.Errorf("vulkan: %s: no answer in %v: %w", what, d.options.Patience, tensor.ErrDeviceLost)
 }

@@ -6,9 +6,6 @@ package vulkan
 import "C"
 
 import (
-	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,17 +23,26 @@ type program struct {
 	block  *buffer       // the step block on the device
 	stages []*buffer     // for each slot what its step block comes from and its outputs go to
 	runs   []*slot       // all
+	spans  []tensor.Span // of the launches, without times
 	counts []tensor.Rows // every live count in the step block, to be checked before a run
+	eager  bool          // each launch is awaited before the next is submitted
 
 	slots  []*slot // those free; under device.mu
-	steps  []*step // those free; under device.mu
+	steps  []*step // those free, the longest first; under device.mu
 	flying int     // runs started and not done; under device.mu
 }
 
 // slot is what one run in flight needs.
 type slot struct {
-	segments []*C.ullm_commands // submitted one after the other
-	in, out  []byte             // as the processor sees them
+	segments []*segment // submitted one after the other
+	in, out  []byte     // as the processor sees them
+}
+
+// segment is the submission of some of a program's launches.
+type segment struct {
+	commands   *C.ullm_commands // an object of its own: what C gets may not lie beside Go pointers
+	stamps     stamps
+	first, end int // launches
 }
 
 func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, error) {
@@ -52,7 +58,7 @@ func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, 
 	if !ok || a.d != d || a.Bytes() < pl.Scratch() || a.freed.Load() {
 		return nil, fmt.Errorf("vulkan: compile %s: needs an arena of this device with at least %d bytes", g.Name, pl.Scratch())
 	}
-	p := &program{d: d, plan: pl, arena: a, name: "program " + g.Name}
+	p := &program{d: d, plan: pl, arena: a, name: "program " + g.Name, eager: bind.Eager}
 	if err := p.build(bind); err != nil {
 		p.free()
 		return nil, fmt.Errorf("vulkan: compile %s: %w", g.Name, err)
@@ -88,7 +94,7 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 		return err
 	}
 	ends := b.cut(bind.Eager)
-	p.print = b.print(len(ends))
+	p.print, p.spans = b.print(len(ends)), b.spans()
 	for range d.options.Depth {
 		stage, err := d.alloc(onHost, tensor.UseProgram, in+out, "staging of "+g.Name)
 		if err != nil {
@@ -105,6 +111,11 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 		}
 	}
 	p.slots = slices.Clone(p.runs)
+	for range 2*d.options.Depth + spare {
+		s := p.newStep()
+		s.done <- struct{}{}
+		p.steps = append(p.steps, s)
+	}
 	return nil
 }
 
@@ -136,19 +147,37 @@ func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch, ends 
 		if err := d.check(C.ullm_commands_create(d.raw, c), "make a command buffer"); err != nil {
 			return err
 		}
-		s.segments = append(s.segments, c)
+		seg := &segment{commands: c, first: from, end: end}
+		s.segments = append(s.segments, seg)
+		if err := seg.stamps.create(d, end-from); err != nil {
+			return err
+		}
 		if err := d.fault("vkEndCommandBuffer, %s", g.Name); err != nil {
 			return err
 		}
 		part := launches[from:end]
 		r := C.ullm_record(d.raw, c, first(before), C.uint32_t(len(before)), first(part), C.uint32_t(len(part)),
-			first(after), C.uint32_t(len(after)), nil)
+			first(after), C.uint32_t(len(after)), seg.stamps.pool)
 		if err := d.check(r, "record "+g.Name); err != nil {
 			return err
 		}
 		from = end
 	}
 	return nil
+}
+
+// spans describe the launches to a profile.
+func (b *binder) spans() []tensor.Span {
+	spans := make([]tensor.Span, len(b.launches))
+	for i, l := range b.launches {
+		n := &b.graph.Nodes[l.node]
+		spans[i] = tensor.Span{Op: n.Op, Kernel: l.kernel.String()}
+		if i == 0 || b.launches[i-1].node != l.node {
+			read, written := b.graph.Traffic(n)
+			spans[i].Bytes = read + written
+		}
+	}
+	return spans
 }
 
 // first points to a slice's elements; nil where there are none.
@@ -194,7 +223,8 @@ func (p *program) Close() error {
 func (p *program) free() {
 	for _, s := range p.runs {
 		for _, c := range s.segments {
-			C.ullm_commands_destroy(p.d.raw, c)
+			C.ullm_commands_destroy(p.d.raw, c.commands)
+			c.stamps.destroy(p.d)
 		}
 	}
 	for _, b := range p.stages {
@@ -203,111 +233,4 @@ func (p *program) free() {
 	if p.block != nil {
 		p.block.free()
 	}
-}
-
-// step is one run, started. Steps are used again once they were waited for.
-type step struct {
-	program *program
-	slot    *slot
-	out     []byte
-	done    chan struct{} // gets a value when the run is done
-	err     error         // valid then
-}
-
-func (p *program) Start(in []byte) (tensor.Step, error) {
-	g := p.plan.graph
-	if len(in) != g.InputBytes() {
-		return nil, fmt.Errorf("vulkan: start %s: step block of %d bytes, want %d", g.Name, len(in), g.InputBytes())
-	}
-	for _, r := range p.counts {
-		if n := int32(binary.LittleEndian.Uint32(in[r.Count:])); n < 0 || int(n) > r.Cap {
-			return nil, fmt.Errorf("vulkan: start %s: step block says %d live rows, capacity is %d", g.Name, n, r.Cap)
-		}
-	}
-	d := p.d
-	if err := d.call("vkQueueSubmit, start %s", g.Name); err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.flying >= d.options.Depth && !d.closed {
-		d.changed.Wait()
-	}
-	if d.closed || !d.live[p] || p.arena.freed.Load() {
-		return nil, fmt.Errorf("vulkan: start %s: %w", g.Name, tensor.ErrClosed)
-	}
-	last := len(p.slots) - 1
-	s := p.slots[last]
-	copy(s.in, in)
-	if err := p.submit(s); err != nil {
-		return nil, err
-	}
-	p.slots = p.slots[:last]
-	st := p.step()
-	st.slot, st.err = s, nil
-	d.flying++
-	p.flying++
-	d.queue = append(d.queue, st)
-	d.changed.Broadcast()
-	return st, nil
-}
-
-// submit hands a slot's segments to the queue. What was submitted when a later segment is refused has run when submit
-// returns, so that the slot is free again.
-func (p *program) submit(s *slot) error {
-	d := p.d
-	d.submit.Lock()
-	defer d.submit.Unlock()
-	for i, c := range s.segments {
-		r := C.ullm_submit(d.raw, c)
-		if err := d.check(r, "start "+p.plan.graph.Name); err != nil {
-			if i > 0 {
-				err = errors.Join(err, d.await(s.segments[i-1], "run "+p.plan.graph.Name))
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// step takes one that is free, or makes one.
-func (p *program) step() *step {
-	if n := len(p.steps); n > 0 {
-		s := p.steps[n-1]
-		p.steps = p.steps[:n-1]
-		return s
-	}
-	return &step{program: p, out: make([]byte, p.plan.graph.OutputBytes()), done: make(chan struct{}, 1)}
-}
-
-// finish waits for the device and takes the outputs.
-func (s *step) finish() {
-	last := s.slot.segments[len(s.slot.segments)-1]
-	if s.err = s.program.d.await(last, s.program.what()); s.err == nil {
-		copy(s.out, s.slot.out)
-	}
-}
-
-func (s *step) Wait(ctx context.Context, out []byte) error {
-	p := s.program
-	select {
-	case <-s.done:
-	default:
-		select {
-		case <-s.done:
-		case <-ctx.Done():
-			return fmt.Errorf("vulkan: wait for %s: %w", p.plan.graph.Name, context.Cause(ctx))
-		}
-	}
-	err := s.err
-	if err == nil {
-		err = p.d.fault("vkWaitForFences, %s", p.plan.graph.Name)
-	}
-	if err == nil {
-		copy(out, s.out)
-	}
-	p.d.mu.Lock()
-	p.steps = append(p.steps, s)
-	p.d.mu.Unlock()
-	return err
 }

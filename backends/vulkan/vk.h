@@ -66,6 +66,8 @@ typedef struct ullm_device ullm_device;
 int ullm_device_create(void *get_proc, void *instance, void *physical, const ullm_physical *p, ullm_device **out);
 void ullm_device_destroy(ullm_device *d);
 int ullm_device_wait_idle(ullm_device *d);
+// ullm_device_abandon makes all that destroys or frees do nothing: the device may be at work on it for ever.
+void ullm_device_abandon(ullm_device *d);
 
 // Memory of one type with one buffer over all of it. mapped is NULL where the type cannot be mapped.
 typedef struct {

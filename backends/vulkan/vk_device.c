@@ -56,7 +56,8 @@ struct ullm_device {
 	VkDevice device;
 	VkQueue queue;
 	VkPipelineLayout layout;
-	uint32_t family, push_bytes;
+	uint32_t family;
+	char abandoned;
 	VkDeviceAddress(VKAPI *address)(VkDevice, const VkBufferDeviceAddressInfo *);
 #define F(result, name, arguments) result(VKAPI *name) arguments;
 	FUNCTIONS(F)
@@ -124,6 +125,10 @@ void ullm_device_destroy(ullm_device *d) {
 	free(d);
 }
 
+void ullm_device_abandon(ullm_device *d) { __atomic_store_n(&d->abandoned, 1, __ATOMIC_RELEASE); }
+
+static int abandoned(ullm_device *d) { return __atomic_load_n(&d->abandoned, __ATOMIC_ACQUIRE); }
+
 int ullm_device_wait_idle(ullm_device *d) { return d->vkDeviceWaitIdle(d->device); }
 
 int ullm_memory_create(ullm_device *d, uint64_t bytes, uint32_t type, int map, ullm_memory *out) {
@@ -157,6 +162,7 @@ int ullm_memory_create(ullm_device *d, uint64_t bytes, uint32_t type, int map, u
 }
 
 void ullm_memory_destroy(ullm_device *d, ullm_memory *m) {
+	if (abandoned(d)) return;
 	d->vkDestroyBuffer(d->device, HANDLE(m->buffer), NULL);
 	d->vkFreeMemory(d->device, HANDLE(m->memory), NULL); // unmaps
 	memset(m, 0, sizeof *m);
@@ -216,6 +222,7 @@ int ullm_commands_create(ullm_device *d, ullm_commands *out) {
 }
 
 void ullm_commands_destroy(ullm_device *d, ullm_commands *c) {
+	if (abandoned(d)) return;
 	d->vkDestroyFence(d->device, HANDLE(c->fence), NULL);
 	d->vkDestroyCommandPool(d->device, HANDLE(c->pool), NULL); // and its buffer
 	memset(c, 0, sizeof *c);
@@ -306,4 +313,6 @@ int ullm_stamps_read(ullm_device *d, void *pool, uint32_t n, uint64_t *out) {
 	return d->vkGetQueryPoolResults(d->device, HANDLE(pool), 0, n, 8 * n, out, 8, 1 /* 64 bits */);
 }
 
-void ullm_stamps_destroy(ullm_device *d, void *pool) { d->vkDestroyQueryPool(d->device, HANDLE(pool), NULL); }
+void ullm_stamps_destroy(ullm_device *d, void *pool) {
+	if (!abandoned(d)) d->vkDestroyQueryPool(d->device, HANDLE(pool), NULL);
+}

@@ -35,6 +35,8 @@ type Options struct {
 	// Fault, when set, is asked before every call that can fail. The call fails with what it answers. An answer that
 	// wraps tensor.ErrDeviceLost loses the device.
 	Fault func(call string) error
+	// Profile is told of every run, with the times of its launches; nil: nothing is timed.
+	Profile tensor.Profile
 }
 
 // Open opens a device.
