@@ -114,9 +114,10 @@ func (c cache) tag() {
 }
 
 // link makes the snapshot's file stand for a blob: a relative symlink; where
-// that fails (Windows without developer mode, some network drives) a hard link;
-// else the file itself, moved if the blob was fetched just now and copied if
-// other snapshots may use it, as huggingface_hub does.
+// that fails or cannot be followed (Windows without developer mode or with its
+// evaluation of links restricted, some network drives) a hard link; else the
+// file itself, moved if the blob was fetched just now and copied if other
+// snapshots may use it, as huggingface_hub does.
 func (p *pull) link(etag, name string, fetched bool) error {
 	blob, pointer := p.cache.blob(etag), p.cache.pointer(p.commit, name)
 	fail := func(err error) error { return fmt.Errorf("hub: adding %s to the cache: %w", name, err) }
@@ -133,8 +134,12 @@ func (p *pull) link(etag, name string, fetched bool) error {
 	if err == nil {
 		err = p.symlink(target, pointer)
 	}
-	if err == nil || p.cache.has(p.commit, name) {
+	if p.cache.has(p.commit, name) { // by this link, or that of somebody faster
 		return nil
+	}
+	if err == nil {
+		err = errors.New("the link cannot be followed")
+		_ = os.Remove(pointer)
 	}
 	p.Log.Debug("no symlinks in the cache", "file", name, "err", err)
 	// A blob may itself be a link into the cache's store of shared blobs; a hard

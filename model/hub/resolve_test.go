@@ -428,7 +428,11 @@ func TestWithoutSymlinks(t *testing.T) {
 		blobs  bool // remain after the download
 	}{
 		"hard link": {func(s *session) {}, true},
-		"move":      {func(s *session) { s.hardlink = unable }, false},
+		"links that are not followed": {func(s *session) {
+			s.symlink = func(_, path string) error { return os.Symlink("nowhere", path) }
+		}, true},
+		"links that are not made": {func(s *session) { s.symlink = func(string, string) error { return nil } }, true},
+		"move":                    {func(s *session) { s.hardlink = unable }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newFakeHub(t)
