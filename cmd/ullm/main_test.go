@@ -169,6 +169,26 @@ func (d *daemon) log() string {
 	return d.stderr.String()
 }
 
+// logs waits until the log holds a text, and returns the log: lines take a moment from the program to here.
+func (d *daemon) logs(text string) string {
+	d.t.Helper()
+	for {
+		ended := false
+		select {
+		case <-d.copied:
+			ended = true
+		case <-time.After(time.Millisecond):
+		}
+		log := d.log()
+		switch {
+		case strings.Contains(log, text):
+			return log
+		case ended:
+			d.t.Fatalf("the log ends without %s", text)
+		}
+	}
+}
+
 func (d *daemon) signal(s os.Signal) {
 	d.t.Helper()
 	if err := d.cmd.Process.Signal(s); err != nil {

@@ -107,9 +107,14 @@ func (c *runCommand) answer(ctx context.Context, eng *ullm.Engine, messages []ch
 	return text.String(), failure
 }
 
-// chat reads lines and answers them until the input ends. Ctrl-C stops an answer, and at an empty prompt the program.
+// chat reads lines and answers them until the input ends. Ctrl-C stops an answer, forgets a line, and at an empty prompt
+// ends the program.
 func (c *runCommand) chat(sig *signals, eng *ullm.Engine) error {
-	line, err := readline.NewFromConfig(&readline.Config{Prompt: "> "})
+	typed := false // since the prompt; an interrupt comes without the line
+	line, err := readline.NewFromConfig(&readline.Config{Prompt: "> ", Listener: func(line []rune, _ int, _ rune) ([]rune, int, bool) {
+		typed = len(line) > 0
+		return nil, 0, false
+	}})
 	if err != nil {
 		return err
 	}
@@ -122,12 +127,14 @@ func (c *runCommand) chat(sig *signals, eng *ullm.Engine) error {
 		text, err := line.ReadLine()
 		text = strings.TrimSpace(text)
 		switch {
-		case sig.ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt) && text == "":
+		case sig.ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt) && !typed:
 			return nil
-		case errors.Is(err, readline.ErrInterrupt), text == "":
+		case errors.Is(err, readline.ErrInterrupt):
 			continue
 		case err != nil:
 			return err
+		case text == "":
+			continue
 		case text == "/clear":
 			messages = c.conversation("")
 			continue
