@@ -83,7 +83,7 @@ func (c cache) writeRef(revision, commit string) error {
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return rename(f.Name(), path)
 }
 
 // noteAbsent leaves huggingface_hub's marker for each wanted file that the
@@ -151,7 +151,7 @@ func (p *pull) link(etag, name string, fetched bool) error {
 		return nil
 	}
 	if fetched {
-		err = os.Rename(blob, pointer)
+		err = rename(blob, pointer)
 	} else {
 		err = copyFile(blob, pointer)
 	}
@@ -178,7 +178,7 @@ func copyFile(from, to string) error {
 	if err = errors.Join(err, dst.Chmod(0o644), dst.Close()); err != nil {
 		return err
 	}
-	return os.Rename(dst.Name(), to)
+	return rename(dst.Name(), to)
 }
 
 // found is what the cache has for a reference.

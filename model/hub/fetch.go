@@ -154,7 +154,7 @@ func (p *pull) download(ctx context.Context, r remote, blob string) error {
 		}
 		p.Log.Warn("fetching the file again", "file", r.name, "err", err)
 	}
-	if err := os.Rename(partial, blob); err != nil && blobSize(blob) != r.size {
+	if err := rename(partial, blob); err != nil && blobSize(blob) != r.size {
 		return fmt.Errorf("hub: adding %s to the cache: %w", r.name, err)
 	}
 	return nil
