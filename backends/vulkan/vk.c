@@ -15,7 +15,8 @@
 
 void *ullm_loader_open(void) {
 #if defined(_WIN32)
-	HMODULE m = LoadLibraryA("vulkan-1.dll");
+	// From the system or from beside the program, never from the working directory.
+	HMODULE m = LoadLibraryExA("vulkan-1.dll", NULL, LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
 	return m == NULL ? NULL : (void *)GetProcAddress(m, "vkGetInstanceProcAddr");
 #else
 	void *m = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
