@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ func (c *serveCommand) Run(sig *signals) error {
 		return errors.Join(err, s.http.Close())
 	}
 	s.handler.Attach(eng)
-	fmt.Printf("chat page: %s/\n%s\n", s.url, c.curl(s.url, eng.Info().Model))
+	fmt.Printf("chat page: %s/\n%s\n", s.url, c.curl(runtime.GOOS, s.url, eng.Info().Model))
 	return s.untilStopped(eng)
 }
 
@@ -108,16 +109,21 @@ func (c *serveCommand) listen(sig *signals, log *slog.Logger) (*serving, error) 
 	return s, nil
 }
 
-// curl is a line that tries the server.
-func (c *serveCommand) curl(url, model string) string {
-	key := ""
+// curl is a line that tries the server, to be pasted into a shell; on Windows into cmd.exe.
+func (c *serveCommand) curl(goos, url, model string) string {
+	quote, key := func(s string) string { return "'" + s + "'" }, "$ULLM_API_KEY"
+	if goos == "windows" {
+		quote = func(s string) string { return `"` + strings.NewReplacer(`\"`, `\\\"`, `"`, `\"`).Replace(s) + `"` }
+		key = "%ULLM_API_KEY%"
+	}
+	line := fmt.Sprintf("try: curl %s/v1/chat/completions -H %s", url, quote("Content-Type: application/json"))
 	if c.APIKey != "" {
-		key = ` -H "Authorization: Bearer $ULLM_API_KEY"`
+		line += fmt.Sprintf(` -H "Authorization: Bearer %s"`, key)
 	}
 	if strings.HasPrefix(url, "https:") {
-		key += " --insecure"
+		line += " --insecure"
 	}
-	return fmt.Sprintf(`try: curl %s/v1/chat/completions -H 'Content-Type: application/json'%s -d '{"model":%q,"messages":[{"role":"user","content":"What is ullm?"}]}'`, url, key, model)
+	return line + " -d " + quote(fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"What is ullm?"}]}`, model))
 }
 
 // open loads the model; a signal stops that.
