@@ -110,7 +110,7 @@ func Open(ctx context.Context, name string, options ...Option) (*Engine, error) 
 	e.loop = sched.New(e.instance, sched.Options{Depth: depth, MaxQueue: o.MaxQueue, Limits: sched.Limits{
 		Context: s.Context, Slots: s.MaxSeqs, Pages: s.Pages, Step: s.Limits(), MixedPrefill: mixed, NoPrefix: o.NoPrefixCache}})
 	o.Log.Info("ready", "model", e.info.Model, "backend", info.Backend, "device", info.Name,
-		"context", s.Context, "kv_tokens", s.KVTokens(), "kv_dtype", s.KV.String(), "full_requests", s.KVTokens()/s.Context,
+		"threads", info.Threads, "depth", depth, "context", s.Context, "kv_tokens", s.KVTokens(), "kv_dtype", s.KV.String(), "full_requests", s.KVTokens()/s.Context,
 		"max_bs", s.MaxSeqs, "batch_tokens", s.MaxTokens, "memory", e.device.Stats().String())
 	return e, nil
 }
@@ -130,7 +130,14 @@ func openDevice(o Options) (tensor.Device, error) {
 	if backend == "" {
 		backend = "auto"
 	}
-	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, Log: o.Log})
+	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, MemoryUtilization: o.memoryUtilization(), Profile: o.Profile, Log: o.Log})
+}
+
+func (o *Options) memoryUtilization() float64 {
+	if o.MemoryUtilization == 0 {
+		return 0.9
+	}
+	return o.MemoryUtilization
 }
 
 // loadInstance turns options into sizes.
@@ -146,16 +153,12 @@ func loadInstance(ctx context.Context, d tensor.Device, a model.Arch, f *files.F
 		}
 	}
 	info := d.Info()
-	share := o.MemoryUtilization
-	if share == 0 {
-		share = 0.9
-	}
 	free := info.Free
 	if free == 0 {
 		free = info.Memory // the driver does not tell what others hold
 	}
-	m.Memory = int64(share * float64(free))
-	if free == 0 || info.Backend == "cpu" || info.Backend == "ref" {
+	m.Memory = int64(o.memoryUtilization() * float64(free))
+	if free == 0 || info.Shared {
 		m.KVBytes = hostCache(f.Config, m, info.KVFormats[0])
 	}
 	return model.Load(ctx, d, a, f.Config, f.Checkpoint, m)
