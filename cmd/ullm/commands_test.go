@@ -138,6 +138,10 @@ func TestBenchCommand(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
+	if got := run("random:0.6b", "--format", "q8_0", "-p", "0", "-n", "1", "--depth", "4", "--reps", "1", "-c", "64", "--max-bs", "1"); got.Model != "random:0.6b,q8_0" || !slices.Equal(tests(got), []string{"tg1x1"}) {
+		t.Errorf("%+v", got)
+	}
+	invoke(t, "", nil, "bench", talk(t), "-n", "8", "--batch", "9", "--max-bs", "8").want(t, 1, "batch of 9")
 	invoke(t, "", nil, "bench", talk(t), "-p", "8", "-n", "0", "--reps", "1", "--backend", "ref").want(t, 0, "tokens/s")
 }
 

@@ -1,7 +1,10 @@
 package main_test
 
 import (
+	"encoding/json"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +36,9 @@ func TestFlags(t *testing.T) {
 		want map[string]any
 	}{
 		{nil, []string{model, "x"}, map[string]any{"max_bs": 256.0, "context": 1024.0, "backend": "cpu", "model": "talk"}},
-		{nil, []string{"--max-num-seqs", "5", "--max-model-len=128", "--max-num-batched-tokens", "32", "-t", "1", model, "x"}, map[string]any{"max_bs": 5.0, "context": 128.0, "batch_tokens": 32.0}},
+		{nil, []string{"--max-num-seqs", "5", "--max-model-len=128", "--max-num-batched-tokens", "32", "-t", "1", model, "x"}, map[string]any{"max_bs": 5.0, "context": 128.0, "batch_tokens": 32.0, "threads": 1.0, "depth": 2.0}},
+		{nil, []string{"--threads", "3", "--disable-async-scheduling", "--enforce-eager", "--device-ids", "0", "--worker-mode", "process", "--use-threading", model, "x"}, map[string]any{"threads": 3.0, "depth": 1.0}},
+		{nil, []string{"-c", "64", "--kv-cache-tokens", "512", model, "x"}, map[string]any{"kv_tokens": 512.0, "full_requests": 8.0}},
 		{nil, []string{"-m", model, "-c", "96", "x"}, map[string]any{"context": 96.0}},
 		{nil, []string{"--model", model, "--backend", "ref", "--kv-dtype", "q8_0", "x"}, map[string]any{"backend": "ref", "kv_dtype": "q8_0"}},
 		{[]string{"ULLM_MODEL=" + model, "ULLM_MAX_BS=7", "ULLM_CONTEXT_LEN=80", "ULLM_BACKEND=ref"}, []string{"x"}, map[string]any{"max_bs": 7.0, "context": 80.0, "backend": "ref", "model": "talk"}},
@@ -111,6 +116,65 @@ func TestUsage(t *testing.T) {
 	invoke(t, "", nil, "serve", "--help").want(t, 0, "--max-bs")
 }
 
+// TestServeFlags sees the flags of serve that the log's line does not show doing what they say.
+func TestServeFlags(t *testing.T) {
+	type usage struct {
+		Usage struct {
+			Details struct {
+				Cached int `json:"cached_tokens"`
+			} `json:"prompt_tokens_details"`
+		}
+	}
+	cached := func(d *daemon) (n int) {
+		t.Helper()
+		for range 2 { // the second time the prompt is known
+			resp := d.post("/v1/completions", `{"prompt":"Once upon a time there was a small model that knew a few sentences","max_tokens":1}`)
+			var u usage
+			if err := json.NewDecoder(resp.Body).Decode(&u); err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatal(resp.Status, err)
+			}
+			resp.Body.Close()
+			n = u.Usage.Details.Cached
+		}
+		return n
+	}
+	preflight := func(d *daemon) string {
+		t.Helper()
+		r, err := http.NewRequest("OPTIONS", d.url+"/v1/completions", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Origin", "https://a.example")
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.Header.Get("Access-Control-Allow-Origin")
+	}
+	template := filepath.Join(t.TempDir(), "fox.jinja")
+	if err := os.WriteFile(template, []byte("The quick brown fox"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, nil, talk(t)).ready()
+	if n, origin := cached(d), preflight(d); n == 0 || origin != "" {
+		t.Errorf("%d tokens are cached, %q may call", n, origin)
+	}
+	d = start(t, []string{"ULLM_DISABLE_PREFIX_CACHE=true"}, talk(t), "--cors-origins", "https://b.example,https://a.example", "--chat-template", template, "--log-level", "error").ready()
+	if n, origin := cached(d), preflight(d); n != 0 || origin != "https://a.example" {
+		t.Errorf("%d tokens are cached, %q may call", n, origin)
+	}
+	resp := d.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"x"}],"temperature":0}`)
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); !strings.Contains(string(b), `" jumps over the lazy dog."`) {
+		t.Errorf("with a template of its own: %s", b)
+	}
+	if log := d.log(); log != "" {
+		t.Errorf("errors only, and the log has %s", log)
+	}
+}
+
 func TestStartErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -124,6 +188,11 @@ func TestStartErrors(t *testing.T) {
 	invoke(t, "", nil, "run", filepath.Join(empty, "no.gguf"), "x").want(t, 1, "no.gguf")
 	invoke(t, "", nil, "run", "random:9b", "x").want(t, 1, "0.6b")
 	invoke(t, "", nil, "serve", talk(t), "--port", "0", "--context-len", "5000").want(t, 1, "1024")
+	invoke(t, "", nil, "serve", talk(t), "--port", "0", "--host", "192.0.2.1").want(t, 1, "cannot listen") // nobody's address
+	invoke(t, "", nil, "run", talk(t), "x", "--gpu-memory-utilization", "1e-6").want(t, 1, "memory")
+	invoke(t, "", nil, "run", talk(t), "x", "--kv-cache-tokens", "64", "-c", "256").want(t, 1, "--kv-cache-tokens")
+	invoke(t, "", nil, "run", talk(t), "x", "--backend", "ref", "--device-ids", "7").want(t, 1, "device")
+	invoke(t, "", nil, "run", "some/model", "x", "--hub-offline").want(t, 1, "some/model")
 	template := filepath.Join(empty, "bad.jinja")
 	if err := os.WriteFile(template, []byte("{% for %}"), 0o666); err != nil {
 		t.Fatal(err)

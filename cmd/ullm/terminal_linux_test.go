@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ullm/ullm/internal/e2e"
 )
 
 // prompt is what the program shows when it takes a line, in the way that only it shows it.
@@ -127,6 +129,22 @@ func TestChatOnTerminal(t *testing.T) {
 	x.expect(prompt)
 	x.types("\x04") // Ctrl-D
 	x.exit(0)
+}
+
+// TestThinkingOnTerminal shows thinking, dim, to those who do not hide it.
+func TestThinkingOnTerminal(t *testing.T) {
+	const answer = "Hello! How can I help you?"
+	model := e2e.Load(t, "think").Path
+	dim := func(args ...string) bool {
+		x := onTerminal(t, append([]string{"run", model, "--temperature", "0", "Hello!"}, args...)...)
+		x.expect(answer)
+		shown := x.shows()
+		x.exit(0)
+		return strings.Contains(shown[:strings.Index(shown, answer)], "\x1b[2m")
+	}
+	if !dim("--think") || dim("--think", "--hide-thinking") || dim("--no-think") {
+		t.Error("thinking is not shown when asked for, or shown when not")
+	}
 }
 
 // endless is a copy of a model whose answers do not end: no token stops them, and their context holds more than a test
