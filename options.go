@@ -3,6 +3,8 @@ package ullm
 import (
 	"log/slog"
 	"time"
+
+	"github.com/ullm/ullm/tensor"
 )
 
 // Options say how a model is opened. The zero value is the command line's default for each; see docs for the flags of
@@ -29,6 +31,7 @@ type Options struct {
 
 	HubOffline bool // use only what the hub's cache holds
 
+	Profile  tensor.Profile                        // is told of every run of a Program on the device; nil: nothing is timed
 	Progress func(stage string, done, total int64) // of download and load; may be nil
 	Log      *slog.Logger                          // nil: silent
 	Now      func() time.Time                      // for templates that ask for the date; nil: time.Now

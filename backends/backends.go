@@ -13,7 +13,10 @@ import (
 // Options open a device.
 type Options struct {
 	Threads int // CPU worker threads; 0: one for each core
-	Log     *slog.Logger
+	// MemoryUtilization is the share of the memory free when the device is opened that a GPU's allocations may take; 0: all.
+	MemoryUtilization float64
+	Profile           tensor.Profile // is told of every run; nil: nothing is timed
+	Log               *slog.Logger
 }
 
 // Backend is a row of the table.
@@ -73,6 +76,8 @@ func openAuto(id int, o Options) (tensor.Device, error) {
 				why = err.Error()
 			case id >= len(infos):
 				why = fmt.Sprintf("it has no device %d", id)
+			case infos[id].Lacks != "":
+				why = fmt.Sprintf("%s lacks %s", infos[id].Name, infos[id].Lacks)
 			case !b.Auto(infos[id]):
 				why = fmt.Sprintf("%s is not chosen automatically", infos[id].Name)
 			default:

@@ -14,7 +14,7 @@ func cpuBackend() Backend {
 			return describe(func() (tensor.Device, error) { return cpu.Open(cpu.Options{}) })
 		},
 		Open: func(id int, o Options) (tensor.Device, error) {
-			return single("cpu", id, func() (tensor.Device, error) { return cpu.Open(cpu.Options{Threads: o.Threads}) })
+			return single("cpu", id, func() (tensor.Device, error) { return cpu.Open(cpu.Options{Threads: o.Threads, Profile: o.Profile}) })
 		},
 	}
 }

@@ -7,10 +7,13 @@ import (
 
 // refBackend is the oracle: always there, never chosen automatically.
 func refBackend() Backend {
-	open := func() (tensor.Device, error) { return ref.Open(ref.Options{}) }
 	return Backend{
-		Name:    "ref",
-		Devices: func() ([]tensor.Info, error) { return describe(open) },
-		Open:    func(id int, _ Options) (tensor.Device, error) { return single("ref", id, open) },
+		Name: "ref",
+		Devices: func() ([]tensor.Info, error) {
+			return describe(func() (tensor.Device, error) { return ref.Open(ref.Options{}) })
+		},
+		Open: func(id int, o Options) (tensor.Device, error) {
+			return single("ref", id, func() (tensor.Device, error) { return ref.Open(ref.Options{Profile: o.Profile}) })
+		},
 	}
 }

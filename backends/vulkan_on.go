@@ -16,8 +16,8 @@ func vulkan() Backend {
 		Name:    "vulkan",
 		Auto:    func(i tensor.Info) bool { return !gpu.Software(i) },
 		Devices: gpu.Devices,
-		Open: func(id int, _ Options) (tensor.Device, error) {
-			return gpu.Open(gpu.Options{Device: id, CacheDir: cacheDir()})
+		Open: func(id int, o Options) (tensor.Device, error) {
+			return gpu.Open(gpu.Options{Device: id, Fraction: o.MemoryUtilization, CacheDir: cacheDir(), Profile: o.Profile})
 		},
 	}
 }

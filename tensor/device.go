@@ -35,8 +35,11 @@ type Info struct {
 	Backend   string   // "cpu", "ref", "vulkan", "cuda"
 	Name      string   // as the driver or the processor names itself
 	Detail    string   // what was chosen on it: instruction sets, driver version
+	Limits    []string // what its driver allows and has, for people to read
+	Lacks     string   // why it cannot be opened, for people to read; "" if it can
 	Memory    int64    // bytes of memory in all; 0 when unknown
 	Free      int64    // bytes free when the device was opened; 0 when unknown
+	Shared    bool     // its memory is the machine's own, which other programs need too
 	Threads   int      // worker threads; 0 where that means nothing
 	Depth     int      // how many started Programs may be in flight: 1 or 2
 	HeadRows  int      // rows of logits one Head should hold at most

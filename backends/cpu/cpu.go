@@ -103,6 +103,7 @@ func (d *device) Info() tensor.Info {
 		Detail:    fmt.Sprintf("%s, %s, %d threads", runtime.GOARCH, d.kernels.Level, d.options.Threads),
 		Memory:    d.memoryAll,
 		Free:      d.memoryFree,
+		Shared:    true,
 		Threads:   d.options.Threads,
 		Depth:     d.options.Depth,
 		HeadRows:  64,

@@ -70,6 +70,7 @@ func (d *device) Info() tensor.Info {
 		Detail:    runtime.GOARCH + ", float64 sums",
 		Memory:    d.options.Memory,
 		Free:      d.options.Memory,
+		Shared:    true,
 		Threads:   1,
 		Depth:     d.options.Depth,
 		HeadRows:  64,

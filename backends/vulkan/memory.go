@@ -189,26 +189,38 @@ func (m *memory) room(p place, n int64) error {
 	if most := int64(ph.max_allocation); most > 0 && n > most {
 		return fmt.Errorf("%w: one buffer of %d bytes, the driver allows %d", tensor.ErrOutOfMemory, n, most)
 	}
-	if m.d.options.Fraction <= 0 || p != onDevice {
-		return nil
-	}
-	now := ph.budget(m.d.instance)
-	limit := int64(float64(now.total()) * m.d.options.Fraction)
-	used := now.total() - now.free()
-	if now.memory_budget == 0 {
-		used = m.held(onDevice)
-	}
-	if used+n > limit {
-		return fmt.Errorf("%w: asked for %d bytes, %d of %d are in use and %.0f%% may be; %s", tensor.ErrOutOfMemory, n, used,
-			now.total(), 100*m.d.options.Fraction, m.advice(p))
+	if p == onDevice && n > m.free() {
+		return fmt.Errorf("%w: a block of %d bytes; %s", tensor.ErrOutOfMemory, n, m.advice(p))
 	}
 	return nil
 }
 
+// free is how much of the device's memory blocks may still take: what the driver has left for this process, and what the
+// Fraction allows.
+func (m *memory) free() int64 {
+	now := m.d.physical.budget(m.d.instance)
+	free := now.free()
+	if now.memory_budget == 0 {
+		free -= m.held(onDevice)
+	}
+	if f := m.d.options.Fraction; f > 0 {
+		share := int64(f * float64(m.d.physical.free()))
+		free = min(free, share+share/32-m.held(onDevice))
+	}
+	return max(free, 0)
+}
+
 // advice says what is free and what to do.
 func (m *memory) advice(p place) string {
-	free := m.d.physical.budget(m.d.instance).free()
-	return fmt.Sprintf("%d bytes are free; lower --context-len or --max-bs, raise --gpu-memory-utilization, or take a smaller format", free)
+	if p == onHost {
+		return "the machine's own memory is short; lower --max-bs or --max-batch-tokens"
+	}
+	allowed := "all"
+	if f := m.d.options.Fraction; f > 0 {
+		allowed = fmt.Sprintf("%g", f)
+	}
+	return fmt.Sprintf("%d of %d bytes are free (--gpu-memory-utilization: %s); lower --context-len, --max-bs or --max-batch-tokens, or choose a smaller --kv-dtype or weight format",
+		m.free(), m.d.physical.total(), allowed)
 }
 
 // held is how much the blocks of a place hold.

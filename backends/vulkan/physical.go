@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sort"
 	"strings"
 	"unsafe"
 
@@ -25,7 +24,7 @@ const (
 	minPush        = 128
 )
 
-// physicals lists the devices that can run the shaders. An error says why none of those found can.
+// physicals lists the devices, those that can run the shaders first: discrete GPUs, integrated ones, virtual ones, software.
 func (in *instance) physicals() ([]*physical, error) {
 	loader.Lock()
 	defer loader.Unlock()
@@ -38,24 +37,21 @@ func (in *instance) physicals() ([]*physical, error) {
 		return nil, result(r, "list devices")
 	}
 	var list []*physical
-	var why []string
 	for i, h := range handles[:n] {
 		p := &physical{handle: h, index: i}
 		C.ullm_physical_probe(in.getProc, in.raw(), unsafe.Pointer(h), &p.facts)
-		if lacks := p.lacks(); len(lacks) > 0 {
-			why = append(why, fmt.Sprintf("%s lacks %s", p.name(), strings.Join(lacks, ", ")))
-			continue
-		}
 		list = append(list, p)
 	}
 	if len(list) == 0 {
-		if len(why) == 0 {
-			return nil, fmt.Errorf("vulkan: %w: the loader finds no device", ErrNoVulkan)
-		}
-		return nil, fmt.Errorf("vulkan: no usable device: %s", strings.Join(why, "; "))
+		return nil, fmt.Errorf("vulkan: %w: the loader finds no device", ErrNoVulkan)
 	}
-	sort.SliceStable(list, func(i, j int) bool { return list[i].rank() < list[j].rank() })
+	order(list)
 	return list, nil
+}
+
+// order puts the devices that one would choose first.
+func order(list []*physical) {
+	slices.SortStableFunc(list, func(a, b *physical) int { return a.rank() - b.rank() })
 }
 
 // lacks lists what the shaders need and the device has not.
@@ -84,9 +80,17 @@ func (p *physical) lacks() (list []string) {
 	return list
 }
 
-// rank orders devices: discrete, integrated, virtual, other, software.
+// rank orders devices: discrete, integrated, virtual, other, software; then those that cannot be used.
 func (p *physical) rank() int {
-	return slices.Index([]C.uint32_t{2, 1, 3, 0, 4}, p._type)
+	kinds := []C.uint32_t{2, 1, 3, 0, 4}
+	rank := slices.Index(kinds, p._type)
+	if rank < 0 {
+		rank = len(kinds)
+	}
+	if len(p.lacks()) > 0 {
+		rank += len(kinds) + 1
+	}
+	return rank
 }
 
 // software tells whether a processor plays a GPU.
@@ -166,21 +170,22 @@ var kinds = []string{"other", "integrated", "discrete", "virtual", "software"}
 
 func (p *physical) info() tensor.Info {
 	v := uint32(p.api_version)
-	detail := []string{kinds[min(p._type, 4)], strings.TrimSpace(C.GoString(&p.driver[0]) + " " + C.GoString(&p.driver_info[0])),
-		fmt.Sprintf("Vulkan %d.%d.%d", v>>22, v>>12&0x3ff, v&0xfff), fmt.Sprintf("subgroups of %d", p.subgroup_size)}
-	for _, f := range []struct {
-		on   C.uint32_t
-		what string
-	}{{p.storage16, "16-bit storage"}, {p.float16, "f16"}, {p.integer_dot, "integer dot product"}, {p.cooperative_matrix, "cooperative matrices"},
-		{p.subgroup_control, "subgroup size control"}, {p.memory_budget, "memory budget"}} {
-		if f.on != 0 {
-			detail = append(detail, f.what)
-		}
-	}
 	i := tensor.Info{
-		Backend:   "vulkan",
-		Name:      p.name(),
-		Detail:    strings.Join(detail, ", "),
+		Backend: "vulkan",
+		Name:    p.name(),
+		Detail: fmt.Sprintf("%s, %s, Vulkan %d.%d.%d", kinds[min(p._type, 4)],
+			strings.TrimSpace(C.GoString(&p.driver[0])+" "+C.GoString(&p.driver_info[0])), v>>22, v>>12&0x3ff, v&0xfff),
+		Lacks: strings.Join(p.lacks(), ", "),
+	}
+	if i.Lacks != "" {
+		return i
+	}
+	i = tensor.Info{
+		Backend:   i.Backend,
+		Name:      i.Name,
+		Detail:    i.Detail,
+		Limits:    p.limits(),
+		Shared:    p._type != 2,
 		Memory:    p.total(),
 		Free:      p.free(),
 		Depth:     2,
@@ -197,4 +202,58 @@ func (p *physical) info() tensor.Info {
 // kvFormats are the caches that attention reads, the default first.
 func kvFormats() []tensor.Format {
 	return []tensor.Format{tensor.F16, tensor.BF16, tensor.F32, tensor.Q8_0}
+}
+
+// limits says what the driver allows and has.
+func (p *physical) limits() []string {
+	flags := func(list []feature) string {
+		var has, not []string
+		for _, f := range list {
+			if f.on != 0 {
+				has = append(has, f.name)
+			} else {
+				not = append(not, f.name)
+			}
+		}
+		s := strings.Join(has, ", ")
+		if len(not) > 0 {
+			s += "; not " + strings.Join(not, ", ")
+		}
+		return s
+	}
+	weights := "copied through a staging buffer"
+	if p.mapped() {
+		weights = "written in place"
+	}
+	budget := "the driver does not tell what others use"
+	if p.memory_budget != 0 {
+		budget = "the driver tells what others use"
+	}
+	stamps := "none"
+	if p.timestamp_bits > 0 {
+		stamps = fmt.Sprintf("%d bits of %g ns", p.timestamp_bits, float64(p.timestamp_period))
+	}
+	return []string{
+		fmt.Sprintf("workgroups of %d invocations with %d KiB of shared memory, grids of %d × %d", p.max_workgroup_invocations,
+			p.max_shared_memory>>10, p.max_workgroup_count_x, p.max_workgroup_count_y),
+		fmt.Sprintf("subgroups of %d (%d to %d), push constants of %d bytes", p.subgroup_size, p.min_subgroup_size, p.max_subgroup_size, p.max_push_constants),
+		fmt.Sprintf("buffers of %d MiB in %d allocations, bindings of %d MiB (none is made: shaders take addresses)", p.max_allocation>>20, p.max_allocations, p.max_storage_range>>20),
+		fmt.Sprintf("weights are %s; %s; timestamps: %s", weights, budget, stamps),
+		flags(p.features()),
+	}
+}
+
+// feature is something that a device may have.
+type feature struct {
+	name string
+	on   C.uint32_t
+}
+
+// features are those that better paths are chosen by.
+func (p *physical) features() []feature {
+	return []feature{
+		{"16-bit storage", p.storage16}, {"8-bit storage", p.storage8}, {"f16 arithmetic", p.float16}, {"int8 arithmetic", p.int8},
+		{"integer dot product", p.integer_dot}, {"cooperative matrices", p.cooperative_matrix},
+		{"subgroup size control", p.subgroup_control}, {"pipeline statistics", p.executable_properties},
+	}
 }

@@ -12,6 +12,7 @@ package vulkan
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ullm/ullm/tensor"
@@ -21,7 +22,8 @@ import (
 type Options struct {
 	Device int // its number in the order of Devices
 	Depth  int // runs that may be in flight: 1 or 2; 0 is 2
-	// Fraction of the device's memory that allocations may take, all processes together; 0: all that the driver gives.
+	// Fraction of the memory that was free when the device was opened which allocations may take; 0: all that the driver
+	// gives. A thirty-second more is let pass: who divides the memory counts bytes, and blocks are larger.
 	Fraction float64
 	// Staged keeps weights out of reach of the processor even where it could write them directly: for tests of the path
 	// that discrete GPUs take.
@@ -58,6 +60,9 @@ func Open(o Options) (tensor.Device, error) {
 	if o.Device < 0 || o.Device >= len(list) {
 		return nil, errors.Join(fmt.Errorf("vulkan: there is no device %d; there are %d, beginning with 0", o.Device, len(list)), in.close())
 	}
+	if lacks := list[o.Device].lacks(); len(lacks) > 0 {
+		return nil, errors.Join(fmt.Errorf("vulkan: device %d, %s, cannot be used: it lacks %s", o.Device, list[o.Device].name(), strings.Join(lacks, ", ")), in.close())
+	}
 	d, err := newDevice(in, list[o.Device], o)
 	if err != nil {
 		return nil, errors.Join(err, in.close())
@@ -65,8 +70,8 @@ func Open(o Options) (tensor.Device, error) {
 	return d, nil
 }
 
-// Devices lists the devices that can be opened, the most capable kind first: discrete GPUs, integrated ones, virtual ones,
-// software.
+// Devices lists the devices, the most capable kind first: discrete GPUs, integrated ones, virtual ones, software, and last
+// those that cannot be opened.
 func Devices() ([]tensor.Info, error) {
 	in, err := newInstance(false)
 	if err != nil {

@@ -78,12 +78,17 @@ func (c *benchCommand) workload(ctx context.Context, e *ullm.Engine, report *ben
 	return err
 }
 
-func (c *benchCommand) withEngine(ctx context.Context, name string, report *bench.Report) error {
+func (c *benchCommand) withEngine(ctx context.Context, name string, report *bench.Report) (err error) {
 	log := c.logger(slog.LevelWarn)
 	o, err := c.options(log)
 	if err != nil {
 		return err
 	}
+	profiled, err := c.startProfile(&o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiled()) }()
 	p := newProgress(log)
 	o.Progress = p.report
 	e, err := ullm.Open(ctx, name, ullm.With(o))
@@ -97,12 +102,17 @@ func (c *benchCommand) withEngine(ctx context.Context, name string, report *benc
 }
 
 // steps measures prefill and decode without a scheduler.
-func (c *benchCommand) steps(ctx context.Context, name string, report *bench.Report) error {
+func (c *benchCommand) steps(ctx context.Context, name string, report *bench.Report) (err error) {
 	log := c.logger(slog.LevelWarn)
 	o, err := c.options(log)
 	if err != nil {
 		return err
 	}
+	profiled, err := c.startProfile(&o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiled()) }()
 	p := newProgress(log)
 	o.Progress = p.report
 	m, err := ullm.OpenInstance(ctx, name, o)

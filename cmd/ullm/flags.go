@@ -99,7 +99,7 @@ type engineFlags struct {
 	PPSize     int    `name:"pp-size" aliases:"pipeline-parallel-size" default:"1" help:"Devices that share the layers."`
 	WorkerMode string `default:"thread" enum:"thread,process" help:"Where devices' workers run: thread or process."`
 	UseThreads bool   `name:"use-threading" help:"The same as --worker-mode thread."`
-	Profile    string `placeholder:"FILE" help:"Write a trace for Perfetto."`
+	Profile    string `placeholder:"FILE" help:"Write a trace of the device's operations for Perfetto, and print at the end where the time went."`
 }
 
 // options checks the flags that this build cannot honour and turns the rest into options.
@@ -118,8 +118,6 @@ func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 		return o, usagef("--pp-size %d: this build runs a model on one device; use --pp-size 1", f.PPSize)
 	case f.WorkerMode != "thread" && !f.UseThreads:
 		return o, usagef("--worker-mode %s: this build runs its worker as a thread; use --worker-mode thread", f.WorkerMode)
-	case f.Profile != "":
-		return o, usagef("--profile: this build cannot write traces")
 	case len(f.DeviceIDs) > 1:
 		return o, usagef("--device-ids %v: this build runs a model on one device; name one", f.DeviceIDs)
 	case !(f.GPUMemoryUtilization > 0 && f.GPUMemoryUtilization <= 1):

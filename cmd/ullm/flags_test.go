@@ -82,7 +82,7 @@ func TestUsage(t *testing.T) {
 		{"one device", nil, []string{"serve", model, "--device-ids", "0,1"}},
 		{"--device-ids", nil, []string{"serve", model, "--device-ids=-1"}},
 		{"--worker-mode", nil, []string{"serve", model, "--worker-mode", "process"}},
-		{"--profile", nil, []string{"serve", model, "--profile", "x.json"}},
+		{"--profile", nil, []string{"serve", model, "--profile", "no/such/x.json"}},
 		{"--backend", nil, []string{"serve", model, "--backend", "abacus"}},
 		{"not in this build", nil, []string{"serve", model, "--backend", "cuda"}},
 		{"--gpu-memory-utilization", nil, []string{"serve", model, "--gpu-memory-utilization", "1.5"}},

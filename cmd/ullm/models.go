@@ -55,8 +55,14 @@ func printDevice(backend string, id int, d tensor.Info) {
 	line := func(name, format string, args ...any) {
 		fmt.Printf("          %-12s "+format+"\n", append([]any{name}, args...)...)
 	}
+	if d.Lacks != "" {
+		line("not usable", "it lacks %s", d.Lacks)
+	}
 	if d.Detail != "" {
 		line("detail", "%s", d.Detail)
+	}
+	for i, l := range d.Limits {
+		line([]string{"driver", ""}[min(i, 1)], "%s", l)
 	}
 	if d.Threads > 0 {
 		line("threads", "%d", d.Threads)

@@ -28,7 +28,7 @@ type runCommand struct {
 }
 
 // Run answers once if there is a prompt, and chats otherwise.
-func (c *runCommand) Run(sig *signals) error {
+func (c *runCommand) Run(sig *signals) (err error) {
 	log := c.logger(slog.LevelWarn)
 	o, err := c.options(log)
 	if err != nil {
@@ -43,6 +43,11 @@ func (c *runCommand) Run(sig *signals) error {
 	if prompt == "" && !isTerminal(os.Stdin) {
 		return usagef("there is no prompt: give one as argument or on standard input")
 	}
+	profiled, err := c.startProfile(&o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiled()) }()
 	p := newProgress(log)
 	o.Progress = p.report
 	eng, err := ullm.Open(sig.ctx, name, ullm.With(o))

@@ -53,7 +53,7 @@ type serving struct {
 }
 
 // Run listens first and loads then, so that a client can see how far loading is, and a signal can stop it.
-func (c *serveCommand) Run(sig *signals) error {
+func (c *serveCommand) Run(sig *signals) (err error) {
 	log := c.logger(slog.LevelInfo)
 	o, err := c.options(log)
 	if err != nil {
@@ -63,6 +63,11 @@ func (c *serveCommand) Run(sig *signals) error {
 	if c.MaxQueue < 0 || c.DrainTimeout < 0 {
 		return usagef("--max-queue and --drain-timeout must not be negative")
 	}
+	profiled, err := c.startProfile(&o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiled()) }()
 	s, err := c.listen(sig, log)
 	if err != nil {
 		return err
