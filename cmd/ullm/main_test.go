@@ -69,7 +69,12 @@ type result struct {
 // invoke runs the program to its end.
 func invoke(t *testing.T, stdin string, env []string, args ...string) result {
 	t.Helper()
-	c := command(t, env, args...)
+	return finish(t, stdin, command(t, env, args...))
+}
+
+// finish runs a command to its end.
+func finish(t *testing.T, stdin string, c *exec.Cmd) result {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := c.Run()
@@ -102,7 +107,13 @@ type daemon struct {
 // start runs `ullm serve` and waits for its address.
 func start(t *testing.T, env []string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, cmd: command(t, env, append([]string{"serve", "--port", "0"}, args...)...), copied: make(chan struct{})}
+	return serve(t, command(t, env, append([]string{"serve", "--port", "0"}, args...)...))
+}
+
+// serve starts a command that serves and waits for its address.
+func serve(t *testing.T, c *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{t: t, cmd: c, copied: make(chan struct{})}
 	stdout, err := d.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
