@@ -86,7 +86,15 @@ func Load(ctx context.Context, d tensor.Device, arch Arch, c Config, from Checkp
 		in.states[spec.Name] = s
 		in.closers = append(in.closers, s.Close)
 	}
-	return in, in.compile(ctx, arch, w, shard, o)
+	if err := in.compile(ctx, arch, w, shard, o); err != nil {
+		return in, err
+	}
+	begun := time.Now()
+	if err := in.warm(ctx); err != nil {
+		return in, err
+	}
+	o.Log.Info("programs warmed up", "programs", len(in.forward)+len(in.head), "seconds", time.Since(begun).Seconds())
+	return in, nil
 }
 
 func (in *Instance) upload(ctx context.Context, w Weights, from Checkpoint, o Options) error {
@@ -182,6 +190,45 @@ func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, 
 		} else {
 			in.head = append(in.head, headBucket{head[i-len(forward)], program})
 		}
+	}
+	return nil
+}
+
+// warm runs every Program once with an empty step, so that no request waits for what some drivers put off until a kernel's
+// first launch.
+func (in *Instance) warm(ctx context.Context) error {
+	for _, f := range in.forward {
+		in.block = grow(in.block, f.limits.Bytes())
+		if err := f.limits.Encode(in.block, &tensor.ForwardStep{}); err != nil {
+			return err
+		}
+		if err := in.runOnce(ctx, f.program); err != nil {
+			return err
+		}
+	}
+	for _, h := range in.head {
+		in.block = grow(in.block, tensor.HeadBytes(h.rows))
+		if err := tensor.EncodeHead(in.block, nil); err != nil {
+			return err
+		}
+		if err := in.runOnce(ctx, h.program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runOnce runs the step block through a program, to its end even if ctx ends first.
+func (in *Instance) runOnce(ctx context.Context, p tensor.Program) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	step, err := p.Start(in.block)
+	if err == nil {
+		err = step.Wait(context.Background(), nil)
+	}
+	if err != nil {
+		return fmt.Errorf("model: warm up: %w", err)
 	}
 	return nil
 }
