@@ -126,6 +126,9 @@ func (e *Engine) load(ctx context.Context, a model.Arch, f *files.Files, o Optio
 }
 
 func openDevice(o Options) (tensor.Device, error) {
+	if o.device != nil {
+		return o.device()
+	}
 	backend := o.Backend
 	if backend == "" {
 		backend = "auto"

@@ -35,6 +35,8 @@ type Options struct {
 	Progress func(stage string, done, total int64) // of download and load; may be nil
 	Log      *slog.Logger                          // nil: silent
 	Now      func() time.Time                      // for templates that ask for the date; nil: time.Now
+
+	device func() (tensor.Device, error) // makes the device instead of Backend, for tests; nil
 }
 
 // Option changes Options.
