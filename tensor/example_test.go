@@ -72,7 +72,7 @@ func Example() {
 	// Output:
 	// 0.000
 	// 59.997
-	// weights 8 bytes in 1 buffers, scratch 64 bytes in 1 buffers, program 0 bytes in 1 buffers
+	// weights 8 bytes in 1 buffers, scratch 64 bytes in 1 buffers, program 32 bytes in 1 buffers
 }
 
 // A graph prints as a list of operations with their shapes and the bytes that they move.

@@ -3,21 +3,19 @@ package cpu
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"unsafe"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
 // block is a piece of memory from the operating system, counted by the ledger: the common part of weights, states and
 // arenas. It begins on a page.
 type block struct {
+	lifetime.Memory
 	d     *device
-	use   tensor.Use
 	bytes []byte
 	whole []byte // with the guard band
-	name  string
-	freed atomic.Bool
 }
 
 const (
@@ -29,14 +27,14 @@ func (d *device) alloc(use tensor.Use, n int64, name string) (*block, error) {
 	if n < 0 || n != int64(int(n)) {
 		return nil, fmt.Errorf("cpu: %s of %d bytes", name, n)
 	}
-	if err := d.call("allocate %s (%d bytes)", name, n); err != nil {
+	if err := d.Call(fmt.Sprintf("allocate %s (%d bytes)", name, n)); err != nil {
 		return nil, err
 	}
 	size := n
 	if d.options.Guard {
 		size += guardBytes
 	}
-	b := &block{d: d, use: use, name: name}
+	b := &block{d: d}
 	if size > 0 {
 		whole, err := allocate(int(size))
 		if err != nil {
@@ -47,20 +45,19 @@ func (d *device) alloc(use tensor.Use, n int64, name string) (*block, error) {
 			whole[int(n)+i] = guardByte
 		}
 	}
-	d.ledger.Alloc(use, n)
+	b.Hold(&d.Device, use, n, name)
 	return b, nil
 }
 
 // free returns the memory to the operating system. It says when somebody wrote past the block's end.
 func (b *block) free() error {
-	if b.freed.Swap(true) {
+	if !b.Drop() {
 		return nil
 	}
 	err := b.checkGuard()
 	if len(b.whole) > 0 {
 		err = errors.Join(err, release(b.whole))
 	}
-	b.d.ledger.Free(b.use, int64(len(b.bytes)))
 	b.bytes, b.whole = nil, nil
 	return err
 }
@@ -68,16 +65,11 @@ func (b *block) free() error {
 func (b *block) checkGuard() error {
 	for i, v := range b.whole[len(b.bytes):] {
 		if v != guardByte {
-			return fmt.Errorf("cpu: %s: byte %d behind its end was overwritten", b.name, i)
+			return fmt.Errorf("cpu: %s: byte %d behind its end was overwritten", b.What(), i)
 		}
 	}
 	return nil
 }
-
-func (b *block) what() string { return b.name }
-
-// Bytes is the size of what is held.
-func (b *block) Bytes() int64 { return int64(len(b.bytes)) }
 
 func (b *block) guarded() *block { return b }
 
@@ -87,17 +79,15 @@ func CheckGuards(t tensor.Device) error {
 	if !ok {
 		return fmt.Errorf("cpu: %T is no device of this backend", t)
 	}
-	d.memory.Lock()
-	defer d.memory.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var err error
-	for c := range d.live {
-		if g, ok := c.(interface{ guarded() *block }); ok {
-			err = errors.Join(err, g.guarded().checkGuard())
+	return d.Alone(func() error {
+		var err error
+		for _, c := range d.Open() {
+			if g, ok := c.(interface{ guarded() *block }); ok {
+				err = errors.Join(err, g.guarded().checkGuard())
+			}
 		}
-	}
-	return err
+		return err
+	})
 }
 
 // pointer is the address of b[at:]; nil where b is empty.
@@ -127,14 +117,14 @@ func (d *device) NewArena(bytes int64) (tensor.Arena, error) {
 		return nil, err
 	}
 	a := &arena{b}
-	if err := d.add(a); err != nil {
+	if err := d.Add(a); err != nil {
 		return nil, errors.Join(err, b.free())
 	}
 	return a, nil
 }
 
 func (a *arena) Close() error {
-	if a.d.remove(a) {
+	if a.d.Remove(a) {
 		return a.free()
 	}
 	return nil

@@ -1,13 +1,11 @@
 package cpu
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -21,17 +19,14 @@ type run struct {
 
 // program is a graph as a list of launches.
 type program struct {
+	lifetime.Program
 	d        *device
 	plan     *plan
 	launches []launch
 	arena    *arena
-	run1     run           // reused: runs of a device never overlap
-	counts   []tensor.Rows // every live count in the step block, to be checked before a run
+	run1     run // reused: runs of a device never overlap
 	outputs  []tensor.Value
-	buffers  *block // for the step blocks of runs in flight
-
-	inputs [][]byte // those free; under device.mu
-	flying int      // runs started and not done; under device.mu
+	inputs   *block // a step block for each run in flight
 }
 
 func (d *device) Compile(tp tensor.Plan, b tensor.Bindings) (tensor.Program, error) {
@@ -40,7 +35,7 @@ func (d *device) Compile(tp tensor.Plan, b tensor.Bindings) (tensor.Program, err
 		return nil, fmt.Errorf("cpu: compile: a plan of another device (%T)", tp)
 	}
 	g := pl.graph
-	if err := d.call("compile %s", g.Name); err != nil {
+	if err := d.Call("compile " + g.Name); err != nil {
 		return nil, err
 	}
 	a, ok := b.Arena.(*arena)
@@ -56,113 +51,37 @@ func (d *device) Compile(tp tensor.Plan, b tensor.Bindings) (tensor.Program, err
 		return nil, fmt.Errorf("cpu: compile %s: %w", g.Name, bind.err)
 	}
 	for v := tensor.Value(1); int(v) < g.Values(); v++ {
-		if r := g.RowsOf(v); g.KindOf(v) != tensor.Stored && r.Count >= 0 && !slices.Contains(p.counts, r) {
-			p.counts = append(p.counts, r)
-		}
 		if _, ok := g.OutputOf(v); ok {
 			p.outputs = append(p.outputs, v)
 		}
 	}
 	var err error
-	if p.buffers, err = d.alloc(tensor.UseProgram, pl.Program(), "step blocks of "+g.Name); err != nil {
+	if p.inputs, err = d.alloc(tensor.UseProgram, pl.Program(), "step blocks of "+g.Name); err != nil {
 		return nil, err
 	}
-	for i := range d.options.Depth {
-		n := g.InputBytes()
-		p.inputs = append(p.inputs, p.buffers.bytes[i*n:][:n:n])
-	}
-	if err := d.add(p); err != nil {
-		return nil, errors.Join(err, p.buffers.free())
+	if err := p.Open(&d.Device, g, lifetime.Split(p.inputs.bytes, d.options.Depth), p); err != nil {
+		return nil, errors.Join(err, p.inputs.free())
 	}
 	return p, nil
 }
 
-func (p *program) what() string   { return "program " + p.plan.graph.Name }
 func (p *program) String() string { return p.plan.String() }
 
-func (p *program) Close() error {
-	p.d.mu.Lock()
-	for p.flying > 0 {
-		p.d.changed.Wait()
-	}
-	p.d.mu.Unlock()
-	if p.d.remove(p) {
-		return p.buffers.free()
-	}
-	return nil
-}
+func (p *program) Release() error { return p.inputs.free() }
 
-// step is one run, started.
-type step struct {
-	program *program
-	in, out []byte
-	started time.Time // for a profile
-	done    chan struct{}
-	err     error // valid once done is closed
-}
+// Submit has nothing to do: a run happens when its turn comes, in Finish.
+func (p *program) Submit(int) error { return nil }
 
-func (p *program) Start(in []byte) (tensor.Step, error) {
-	g := p.plan.graph
-	if len(in) != g.InputBytes() {
-		return nil, fmt.Errorf("cpu: start %s: step block of %d bytes, want %d", g.Name, len(in), g.InputBytes())
-	}
-	for _, r := range p.counts {
-		if n := int32(binary.LittleEndian.Uint32(in[r.Count:])); n < 0 || int(n) > r.Cap {
-			return nil, fmt.Errorf("cpu: start %s: step block says %d live rows, capacity is %d", g.Name, n, r.Cap)
-		}
-	}
-	d := p.d
-	if err := d.call("start %s", g.Name); err != nil {
-		return nil, err
-	}
-	s := &step{program: p, started: time.Now(), done: make(chan struct{})}
-	if n := g.OutputBytes(); n > 0 {
-		s.out = make([]byte, n)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.flying >= d.options.Depth && !d.closed {
-		d.changed.Wait()
-	}
-	if d.closed || !d.live[p] {
-		return nil, fmt.Errorf("cpu: start %s: %w", g.Name, tensor.ErrClosed)
-	}
-	last := len(p.inputs) - 1
-	s.in = p.inputs[last]
-	p.inputs = p.inputs[:last]
-	copy(s.in, in)
-	d.flying++
-	p.flying++
-	d.queue = append(d.queue, s)
-	d.changed.Broadcast()
-	return s, nil
-}
-
-func (s *step) Wait(ctx context.Context, out []byte) error {
-	name := s.program.plan.graph.Name
-	select {
-	case <-s.done:
-	default:
-		select {
-		case <-s.done:
-		case <-ctx.Done():
-			return fmt.Errorf("cpu: wait for %s: %w", name, context.Cause(ctx))
-		}
-	}
-	if s.err != nil {
-		return s.err
-	}
-	if err := s.program.d.fault("wait for %s", name); err != nil {
-		return err
-	}
-	copy(out, s.out)
-	return nil
+func (p *program) Finish(slot int, out []byte, started time.Time) error {
+	c := lifetime.NewClock(p.d.options.Profile, p.plan.graph, started)
+	defer c.Report()
+	return p.run(p.Input(slot), out, c)
 }
 
 // run executes the launches, on the device's goroutine.
-func (p *program) run(in, out []byte, c *clock) error {
+func (p *program) run(in, out []byte, c *lifetime.Clock) error {
 	g := p.plan.graph
-	if p.arena.freed.Load() {
+	if p.arena.Freed() {
 		return fmt.Errorf("cpu: run %s: its arena is %w", g.Name, tensor.ErrClosed)
 	}
 	r := &p.run1
@@ -172,7 +91,7 @@ func (p *program) run(in, out []byte, c *clock) error {
 	}
 	for i, l := range p.launches {
 		err := l(r)
-		c.lap(i)
+		c.Lap(i)
 		if err != nil {
 			return fmt.Errorf("cpu: run %s: operation %d, %s: %w", g.Name, i, g.Nodes[i].Op, err)
 		}

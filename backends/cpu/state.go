@@ -2,9 +2,7 @@ package cpu
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"slices"
 
 	"github.com/ullm/ullm/tensor"
 )
@@ -20,14 +18,10 @@ type state struct {
 func (d *device) NewState(spec tensor.StateSpec) (tensor.State, error) {
 	s := &state{spec: spec}
 	size := spec.Bytes()
+	if err := d.CheckKV(spec, kvFormats()); err != nil {
+		return nil, err
+	}
 	if kv := spec.KV; kv != nil {
-		if !slices.Contains(kvFormats(), kv.Format) {
-			return nil, fmt.Errorf("cpu: KV cache %s in %s: %w; use one of %v", spec.Name, kv.Format, tensor.ErrUnsupported, kvFormats())
-		}
-		if kv.HeadDim%kv.Format.Block() != 0 {
-			return nil, fmt.Errorf("cpu: KV cache %s in %s with heads of %d values: %w; use a format without blocks", spec.Name,
-				kv.Format, kv.HeadDim, tensor.ErrUnsupported)
-		}
 		s.cache = newCache(*kv)
 		size = int64(s.cache.bytes())
 	}
@@ -38,7 +32,7 @@ func (d *device) NewState(spec tensor.StateSpec) (tensor.State, error) {
 	if s.cache != nil {
 		s.cache.mem = s.bytes
 	}
-	if err := d.add(s); err != nil {
+	if err := d.Add(s); err != nil {
 		return nil, errors.Join(err, s.free())
 	}
 	return s, nil
@@ -47,14 +41,14 @@ func (d *device) NewState(spec tensor.StateSpec) (tensor.State, error) {
 func (s *state) Spec() tensor.StateSpec { return s.spec }
 
 func (s *state) Close() error {
-	if s.d.remove(s) {
+	if s.d.Remove(s) {
 		return s.free()
 	}
 	return nil
 }
 
 func (s *state) Export(w io.Writer) error {
-	return s.transfer("export", func() error {
+	return s.Transfer("export", func() error {
 		if s.cache != nil {
 			return s.cache.export(w)
 		}
@@ -64,26 +58,11 @@ func (s *state) Export(w io.Writer) error {
 }
 
 func (s *state) Import(r io.Reader) error {
-	return s.transfer("import", func() error {
+	return s.Transfer("import", func() error {
 		if s.cache != nil {
 			return s.cache.load(r)
 		}
 		_, err := io.ReadFull(r, s.bytes)
 		return err
 	})
-}
-
-func (s *state) transfer(what string, f func() error) error {
-	if err := s.d.call("%s %s", what, s.name); err != nil {
-		return err
-	}
-	s.d.memory.Lock()
-	defer s.d.memory.Unlock()
-	if s.freed.Load() {
-		return fmt.Errorf("cpu: %s: %s is %w", what, s.name, tensor.ErrClosed)
-	}
-	if err := f(); err != nil {
-		return fmt.Errorf("cpu: %s %s: %w", what, s.name, err)
-	}
-	return nil
 }

@@ -143,7 +143,7 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 	if err := w.fill(ctx, src); err != nil {
 		return nil, errors.Join(err, w.free())
 	}
-	if err := d.add(w); err != nil {
+	if err := d.Add(w); err != nil {
 		return nil, errors.Join(err, w.free())
 	}
 	return w, nil
@@ -184,7 +184,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 				return
 			}
 			p := pieces[i]
-			if err := w.d.call("upload %s, part %d, rows %d to %d", w.spec.Name, p.part, p.first, p.first+p.n); err != nil {
+			if err := w.d.Call(fmt.Sprintf("upload %s, part %d, rows %d to %d", w.spec.Name, p.part, p.first, p.first+p.n)); err != nil {
 				fail(err)
 				return
 			}
@@ -242,7 +242,7 @@ func (w *weight) pack(part, first int, rows []byte) {
 func (w *weight) Spec() tensor.WeightSpec { return w.spec }
 
 func (w *weight) Close() error {
-	if w.d.remove(w) {
+	if w.d.Remove(w) {
 		return w.free()
 	}
 	return nil

@@ -3,8 +3,8 @@ package ref
 import (
 	"encoding/binary"
 	"fmt"
-	"reflect"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -94,20 +94,11 @@ func (o operand) floats(r *run) []float32 { return floats(o.live(r)) }
 func (o operand) ints(r *run) []int32     { return ints(o.live(r)) }
 
 func (b *binder) weight(v tensor.Value) *weight {
-	spec := b.graph.WeightOf(v)
-	w, ok := b.bindings.Weights[spec.Name].(*weight)
-	switch {
-	case !ok || w.d != b.d:
-		b.fail("no weight %s of this device is bound", spec.Name)
-	case w.freed.Load():
-		b.fail("weight %s is %w", spec.Name, tensor.ErrClosed)
-	case w.spec.Format != spec.Format || w.spec.Rows() != spec.Rows() || w.spec.Cols != spec.Cols:
-		b.fail("weight %s is %d × %d %s, the graph wants %d × %d %s", spec.Name, w.spec.Rows(), w.spec.Cols, w.spec.Format,
-			spec.Rows(), spec.Cols, spec.Format)
-	default:
-		return w
+	w, err := lifetime.Weight[*weight](&b.d.Device, b.bindings, b.graph.WeightOf(v))
+	if err != nil {
+		b.fail("%w", err)
 	}
-	return nil
+	return w
 }
 
 // vector decodes a weight of one row; nil for no value.
@@ -122,19 +113,11 @@ func (b *binder) vector(v tensor.Value) []float32 {
 }
 
 func (b *binder) state(v tensor.Value) *state {
-	spec := b.graph.StateOf(v)
-	s, ok := b.bindings.States[spec.Name].(*state)
-	switch {
-	case !ok || s.d != b.d:
-		b.fail("no state %s of this device is bound", spec.Name)
-	case s.freed.Load():
-		b.fail("state %s is %w", spec.Name, tensor.ErrClosed)
-	case !reflect.DeepEqual(s.spec, spec):
-		b.fail("state %s is not as the graph wants it", spec.Name)
-	default:
-		return s
+	s, err := lifetime.State[*state](&b.d.Device, b.bindings, b.graph.StateOf(v))
+	if err != nil {
+		b.fail("%w", err)
 	}
-	return nil
+	return s
 }
 
 func (b *binder) cache(v tensor.Value) *cache {

@@ -5,11 +5,9 @@
 package ref
 
 import (
-	"errors"
-	"fmt"
 	"runtime"
-	"sync"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -27,40 +25,20 @@ type Options struct {
 
 // Open makes a device.
 func Open(o Options) (tensor.Device, error) {
-	if o.Depth == 0 {
-		o.Depth = 2
+	var err error
+	if o.Depth, err = lifetime.Depth("ref", o.Depth); err != nil {
+		return nil, err
 	}
-	if o.Depth < 1 || o.Depth > 2 {
-		return nil, fmt.Errorf("ref: depth %d; use 1 or 2", o.Depth)
-	}
-	d := &device{options: o, live: map[child]bool{}, stopped: make(chan struct{})}
-	d.changed.L = &d.mu
-	go d.work()
+	d := &device{options: o}
+	d.Init("ref", o.Depth, o.Fault)
+	go d.Work()
 	return d, nil
 }
 
 // device runs its programs on one goroutine, in the order in which they were started.
 type device struct {
+	lifetime.Device
 	options Options
-	ledger  tensor.Ledger
-	stopped chan struct{} // closed when the goroutine has ended
-	close   sync.Once
-	leaks   error // what Close answers
-
-	memory sync.Mutex // held while a program runs and while a state is exported or imported
-
-	mu      sync.Mutex
-	changed sync.Cond // signalled when anything below changes
-	closed  bool
-	queue   []*step // started, not begun
-	flying  int     // started, not done
-	live    map[child]bool
-}
-
-// child is something that was made on the device and must be closed before it.
-type child interface {
-	Close() error
-	what() string
 }
 
 func (d *device) Info() tensor.Info {
@@ -83,106 +61,4 @@ func kvFormats() []tensor.Format {
 	return []tensor.Format{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0}
 }
 
-func (d *device) Stats() tensor.Stats { return d.ledger.Stats() }
-
-func (d *device) Close() error {
-	d.close.Do(func() {
-		d.mu.Lock()
-		d.closed = true
-		d.changed.Broadcast()
-		left := make([]child, 0, len(d.live))
-		for c := range d.live {
-			left = append(left, c)
-		}
-		d.mu.Unlock()
-		<-d.stopped
-		lost := d.ledger.Stats().Lost
-		for _, c := range left {
-			err := c.Close()
-			if !lost {
-				d.leaks = errors.Join(d.leaks, fmt.Errorf("ref: closed while %s was still open", c.what()), err)
-			}
-		}
-	})
-	return d.leaks
-}
-
-// call asks the injected fault, and fails on a device that is closed or lost.
-func (d *device) call(format string, args ...any) error {
-	what := fmt.Sprintf(format, args...)
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
-	switch {
-	case closed:
-		return fmt.Errorf("ref: %s: device is %w", what, tensor.ErrClosed)
-	case d.ledger.Stats().Lost:
-		return fmt.Errorf("ref: %s: %w", what, tensor.ErrDeviceLost)
-	}
-	return d.fault(what)
-}
-
-func (d *device) fault(what string) error {
-	if d.options.Fault == nil {
-		return nil
-	}
-	err := d.options.Fault(what)
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, tensor.ErrDeviceLost) {
-		d.ledger.SetLost()
-	}
-	return fmt.Errorf("ref: %s: %w", what, err)
-}
-
-// add registers c, unless the device was closed meanwhile.
-func (d *device) add(c child) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return fmt.Errorf("ref: %s: device is %w", c.what(), tensor.ErrClosed)
-	}
-	d.live[c] = true
-	return nil
-}
-
-// remove unregisters c and tells whether it was registered: whether this is its first Close.
-func (d *device) remove(c child) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.live[c] {
-		return false
-	}
-	delete(d.live, c)
-	return true
-}
-
-// work runs what is started until the device is closed and its queue is empty.
-func (d *device) work() {
-	defer close(d.stopped)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for {
-		for len(d.queue) == 0 && !d.closed {
-			d.changed.Wait()
-		}
-		if len(d.queue) == 0 {
-			return
-		}
-		s := d.queue[0]
-		d.queue = d.queue[1:]
-		d.mu.Unlock()
-		d.memory.Lock()
-		c := s.program.clock(s.started)
-		s.err = s.program.run(s.in, s.out, c)
-		d.memory.Unlock()
-		c.report()
-		d.ledger.Free(tensor.UseStaging, int64(len(s.in)))
-		d.mu.Lock()
-		d.flying--
-		s.program.flying--
-		close(s.done)
-		d.changed.Broadcast()
-	}
-}
+func (d *device) Close() error { return d.Shut(func() error { return nil }) }

@@ -5,45 +5,40 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync/atomic"
 	"unsafe"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 	"github.com/ullm/ullm/tensor/quant"
 )
 
 // block is a piece of counted memory: the common part of weights, states and arenas.
 type block struct {
+	lifetime.Memory
 	d     *device
-	use   tensor.Use
 	bytes []byte
-	name  string
-	freed atomic.Bool
 }
 
 func (d *device) alloc(use tensor.Use, n int64, name string) (*block, error) {
-	if err := d.call("allocate %s (%d bytes)", name, n); err != nil {
+	if n < 0 {
+		return nil, fmt.Errorf("ref: %s of %d bytes", name, n)
+	}
+	if err := d.Call(fmt.Sprintf("allocate %s (%d bytes)", name, n)); err != nil {
 		return nil, err
 	}
-	if held := d.ledger.Stats().Total().Bytes; d.options.Memory > 0 && held+n > d.options.Memory {
+	if held := d.Stats().Total().Bytes; d.options.Memory > 0 && held+n > d.options.Memory {
 		return nil, fmt.Errorf("ref: %s: %w: asked for %d bytes, %d are free", name, tensor.ErrOutOfMemory, n, d.options.Memory-held)
 	}
-	b := &block{d: d, use: use, bytes: words(n), name: name}
-	d.ledger.Alloc(use, n)
+	b := &block{d: d, bytes: words(n)}
+	b.Hold(&d.Device, use, n, name)
 	return b, nil
 }
 
 func (b *block) free() {
-	if !b.freed.Swap(true) {
-		b.d.ledger.Free(b.use, int64(len(b.bytes)))
+	if b.Drop() {
 		b.bytes = nil
 	}
 }
-
-func (b *block) what() string { return b.name }
-
-// Bytes is the size of what is held.
-func (b *block) Bytes() int64 { return int64(len(b.bytes)) }
 
 // words allocates n zero bytes that can be viewed as 32-bit words.
 func words(n int64) []byte {
@@ -92,7 +87,7 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 		b.free()
 		return nil, err
 	}
-	if err := d.add(w); err != nil {
+	if err := d.Add(w); err != nil {
 		b.free()
 		return nil, err
 	}
@@ -108,7 +103,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 			if err := context.Cause(ctx); err != nil {
 				return fmt.Errorf("ref: upload %s: %w", w.spec.Name, err)
 			}
-			if err := w.d.call("upload %s, part %d, rows %d to %d", w.spec.Name, p, first, first+n); err != nil {
+			if err := w.d.Call(fmt.Sprintf("upload %s, part %d, rows %d to %d", w.spec.Name, p, first, first+n)); err != nil {
 				return err
 			}
 			err := src.Rows(p, first, n, func(rows []byte) error {
@@ -131,7 +126,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 func (w *weight) Spec() tensor.WeightSpec { return w.spec }
 
 func (w *weight) Close() error {
-	if w.d.remove(w) {
+	if w.d.Remove(w) {
 		w.free()
 	}
 	return nil
@@ -154,15 +149,12 @@ func (w *weight) vector() []float32 {
 type arena struct{ *block }
 
 func (d *device) NewArena(bytes int64) (tensor.Arena, error) {
-	if bytes < 0 {
-		return nil, fmt.Errorf("ref: arena of %d bytes", bytes)
-	}
 	b, err := d.alloc(tensor.UseScratch, bytes, "arena")
 	if err != nil {
 		return nil, err
 	}
 	a := &arena{b}
-	if err := d.add(a); err != nil {
+	if err := d.Add(a); err != nil {
 		b.free()
 		return nil, err
 	}
@@ -170,7 +162,7 @@ func (d *device) NewArena(bytes int64) (tensor.Arena, error) {
 }
 
 func (a *arena) Close() error {
-	if a.d.remove(a) {
+	if a.d.Remove(a) {
 		a.free()
 	}
 	return nil
@@ -183,21 +175,15 @@ type state struct {
 }
 
 func (d *device) NewState(spec tensor.StateSpec) (tensor.State, error) {
-	if kv := spec.KV; kv != nil {
-		if !slices.Contains(kvFormats(), kv.Format) {
-			return nil, fmt.Errorf("ref: KV cache %s in %s: %w; use one of %v", spec.Name, kv.Format, tensor.ErrUnsupported, kvFormats())
-		}
-		if kv.HeadDim%kv.Format.Block() != 0 {
-			return nil, fmt.Errorf("ref: KV cache %s in %s with heads of %d values: %w; use a format without blocks", spec.Name,
-				kv.Format, kv.HeadDim, tensor.ErrUnsupported)
-		}
+	if err := d.CheckKV(spec, kvFormats()); err != nil {
+		return nil, err
 	}
 	b, err := d.alloc(spec.Use(), spec.Bytes(), "state "+spec.Name)
 	if err != nil {
 		return nil, err
 	}
 	s := &state{b, spec}
-	if err := d.add(s); err != nil {
+	if err := d.Add(s); err != nil {
 		b.free()
 		return nil, err
 	}
@@ -207,38 +193,22 @@ func (d *device) NewState(spec tensor.StateSpec) (tensor.State, error) {
 func (s *state) Spec() tensor.StateSpec { return s.spec }
 
 func (s *state) Close() error {
-	if s.d.remove(s) {
+	if s.d.Remove(s) {
 		s.free()
 	}
 	return nil
 }
 
 func (s *state) Export(w io.Writer) error {
-	if err := s.d.call("export %s", s.name); err != nil {
+	return s.Transfer("export", func() error {
+		_, err := w.Write(s.bytes)
 		return err
-	}
-	s.d.memory.Lock()
-	defer s.d.memory.Unlock()
-	if s.freed.Load() {
-		return fmt.Errorf("ref: export: %s is %w", s.name, tensor.ErrClosed)
-	}
-	if _, err := w.Write(s.bytes); err != nil {
-		return fmt.Errorf("ref: export %s: %w", s.name, err)
-	}
-	return nil
+	})
 }
 
 func (s *state) Import(r io.Reader) error {
-	if err := s.d.call("import %s", s.name); err != nil {
+	return s.Transfer("import", func() error {
+		_, err := io.ReadFull(r, s.bytes)
 		return err
-	}
-	s.d.memory.Lock()
-	defer s.d.memory.Unlock()
-	if s.freed.Load() {
-		return fmt.Errorf("ref: import: %s is %w", s.name, tensor.ErrClosed)
-	}
-	if _, err := io.ReadFull(r, s.bytes); err != nil {
-		return fmt.Errorf("ref: import %s: %w", s.name, err)
-	}
-	return nil
+	})
 }

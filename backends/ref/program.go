@@ -1,12 +1,11 @@
 package ref
 
 import (
-	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -16,6 +15,7 @@ const align = 64
 // plan is where a graph's results lie in the arena; ref has nothing else to decide.
 type plan struct {
 	graph *tensor.Graph
+	depth int
 	place tensor.Placement
 }
 
@@ -38,11 +38,11 @@ func (d *device) Plan(g *tensor.Graph) (tensor.Plan, error) {
 			}
 		}
 	}
-	return &plan{g, tensor.Place(g, g.BytesOf, align)}, nil
+	return &plan{g, d.options.Depth, tensor.Place(g, g.BytesOf, align)}, nil
 }
 
 func (p *plan) Scratch() int64 { return p.place.Bytes }
-func (p *plan) Program() int64 { return 0 }
+func (p *plan) Program() int64 { return int64(p.depth * p.graph.InputBytes()) }
 func (p *plan) String() string { return p.graph.String() }
 
 // launch is one operation, bound to its operands.
@@ -55,12 +55,12 @@ type run struct {
 
 // program is a graph as a list of launches.
 type program struct {
+	lifetime.Program
 	d        *device
 	plan     *plan
 	launches []launch
 	arena    *arena
-	counts   []tensor.Rows // every live count in the step block, to be checked before a run
-	flying   int           // runs started and not done; under device.mu
+	inputs   *block // a step block for each run in flight
 }
 
 func (d *device) Compile(tp tensor.Plan, b tensor.Bindings) (tensor.Program, error) {
@@ -68,7 +68,7 @@ func (d *device) Compile(tp tensor.Plan, b tensor.Bindings) (tensor.Program, err
 	if !ok {
 		return nil, fmt.Errorf("ref: compile: a plan of another device (%T)", tp)
 	}
-	if err := d.call("compile %s", pl.graph.Name); err != nil {
+	if err := d.Call("compile " + pl.graph.Name); err != nil {
 		return nil, err
 	}
 	a, ok := b.Arena.(*arena)
@@ -83,99 +83,37 @@ func (d *device) Compile(tp tensor.Plan, b tensor.Bindings) (tensor.Program, err
 	if bind.err != nil {
 		return nil, fmt.Errorf("ref: compile %s: %w", pl.graph.Name, bind.err)
 	}
-	for v := tensor.Value(1); int(v) < pl.graph.Values(); v++ {
-		if r := pl.graph.RowsOf(v); pl.graph.KindOf(v) != tensor.Stored && r.Count >= 0 && !slices.Contains(p.counts, r) {
-			p.counts = append(p.counts, r)
-		}
-	}
-	if err := d.add(p); err != nil {
+	var err error
+	if p.inputs, err = d.alloc(tensor.UseProgram, pl.Program(), "step blocks of "+pl.graph.Name); err != nil {
 		return nil, err
 	}
-	d.ledger.Alloc(tensor.UseProgram, pl.Program())
+	if err := p.Open(&d.Device, pl.graph, lifetime.Split(p.inputs.bytes, d.options.Depth), p); err != nil {
+		p.inputs.free()
+		return nil, err
+	}
 	return p, nil
 }
 
-func (p *program) what() string   { return "program " + p.plan.graph.Name }
 func (p *program) String() string { return p.plan.String() }
 
-func (p *program) Close() error {
-	p.d.mu.Lock()
-	for p.flying > 0 {
-		p.d.changed.Wait()
-	}
-	p.d.mu.Unlock()
-	if p.d.remove(p) {
-		p.d.ledger.Free(tensor.UseProgram, p.plan.Program())
-	}
+func (p *program) Release() error {
+	p.inputs.free()
 	return nil
 }
 
-// step is one run, started.
-type step struct {
-	program *program
-	in, out []byte
-	started time.Time // for a profile
-	done    chan struct{}
-	err     error // valid once done is closed
-}
+// Submit has nothing to do: a run happens when its turn comes, in Finish.
+func (p *program) Submit(int) error { return nil }
 
-func (p *program) Start(in []byte) (tensor.Step, error) {
-	g := p.plan.graph
-	if len(in) != g.InputBytes() {
-		return nil, fmt.Errorf("ref: start %s: step block of %d bytes, want %d", g.Name, len(in), g.InputBytes())
-	}
-	for _, r := range p.counts {
-		if n := int32(binary.LittleEndian.Uint32(in[r.Count:])); n < 0 || int(n) > r.Cap {
-			return nil, fmt.Errorf("ref: start %s: step block says %d live rows, capacity is %d", g.Name, n, r.Cap)
-		}
-	}
-	d := p.d
-	if err := d.call("start %s", g.Name); err != nil {
-		return nil, err
-	}
-	s := &step{program: p, in: words(int64(len(in))), out: words(int64(g.OutputBytes())), started: time.Now(), done: make(chan struct{})}
-	copy(s.in, in)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.flying >= d.options.Depth && !d.closed {
-		d.changed.Wait()
-	}
-	if d.closed || !d.live[p] {
-		return nil, fmt.Errorf("ref: start %s: %w", g.Name, tensor.ErrClosed)
-	}
-	d.ledger.Alloc(tensor.UseStaging, int64(len(s.in)))
-	d.flying++
-	p.flying++
-	d.queue = append(d.queue, s)
-	d.changed.Broadcast()
-	return s, nil
-}
-
-func (s *step) Wait(ctx context.Context, out []byte) error {
-	name := s.program.plan.graph.Name
-	select {
-	case <-s.done:
-	default:
-		select {
-		case <-s.done:
-		case <-ctx.Done():
-			return fmt.Errorf("ref: wait for %s: %w", name, context.Cause(ctx))
-		}
-	}
-	if s.err != nil {
-		return s.err
-	}
-	if err := s.program.d.fault("wait for " + name); err != nil {
-		return err
-	}
-	copy(out, s.out)
-	return nil
+func (p *program) Finish(slot int, out []byte, started time.Time) error {
+	c := lifetime.NewClock(p.d.options.Profile, p.plan.graph, started)
+	defer c.Report()
+	return p.run(p.Input(slot), out, c)
 }
 
 // run executes the launches, on the device's goroutine.
-func (p *program) run(in, out []byte, c *clock) error {
+func (p *program) run(in, out []byte, c *lifetime.Clock) error {
 	g := p.plan.graph
-	if p.arena.freed.Load() {
+	if p.arena.Freed() {
 		return fmt.Errorf("ref: run %s: its arena is %w", g.Name, tensor.ErrClosed)
 	}
 	r := &run{in: in, arena: p.arena.bytes}
@@ -186,7 +124,7 @@ func (p *program) run(in, out []byte, c *clock) error {
 	}
 	for i, l := range p.launches {
 		err := l(r)
-		c.lap(i)
+		c.Lap(i)
 		if err != nil {
 			return fmt.Errorf("ref: run %s: operation %d, %s: %w", g.Name, i, g.Nodes[i].Op, err)
 		}
