@@ -3,7 +3,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-.PHONY: serve build windows test lint fuzz generate
+.PHONY: serve build windows test lint fuzz generate counts
 
 # Builds ullm and serves the embedded model on the CPU, with a chat page, at port 8000.
 serve: build
@@ -37,3 +37,7 @@ fuzz:
 generate:
 	$(GO) generate ./backends/cpu/internal/simd
 	cd shaders && $(GO) run ./gen
+
+# Takes the simulated instructions and cycles of the kernels anew: internal/counts fails where they become worse.
+counts:
+	$(GO) test ./internal/counts -count=1 -update
