@@ -37,7 +37,7 @@ func (s *shaders) loadCache() error {
 			}
 		}
 	}
-	if err := s.d.fault("vkCreatePipelineCache"); err != nil {
+	if err := s.d.Fault("vkCreatePipelineCache"); err != nil {
 		return err
 	}
 	return s.d.check(C.ullm_cache_create(s.d.raw, unsafe.Pointer(first(data)), C.size_t(len(data)), &s.cache), "make a pipeline cache")
@@ -46,7 +46,7 @@ func (s *shaders) loadCache() error {
 // saveCache writes the file anew when pipelines were made, by way of another name, so that it is whole or not there.
 func (s *shaders) saveCache() {
 	path := s.cachePath()
-	if path == "" || len(s.made) == 0 || s.d.ledger.Stats().Lost {
+	if path == "" || len(s.made) == 0 || s.d.Ledger.Stats().Lost {
 		return
 	}
 	var n C.size_t

@@ -8,9 +8,9 @@ import "C"
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"unsafe"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -132,19 +132,12 @@ var nothing = &buffer{}
 
 func (b *binder) weight(v tensor.Value) *weight {
 	spec := b.graph.WeightOf(v)
-	w, ok := b.bindings.Weights[spec.Name].(*weight)
-	switch {
-	case !ok || w.d != b.d:
-		b.fail("no weight %s of this device is bound", spec.Name)
-	case w.freed.Load():
-		b.fail("weight %s is %w", spec.Name, tensor.ErrClosed)
-	case w.spec.Format != spec.Format || w.spec.Rows() != spec.Rows() || w.spec.Cols != spec.Cols:
-		b.fail("weight %s is %d × %d %s, the graph wants %d × %d %s", spec.Name, w.spec.Rows(), w.spec.Cols, w.spec.Format,
-			spec.Rows(), spec.Cols, spec.Format)
-	default:
-		return w
+	w, err := lifetime.Weight[*weight](&b.d.Device, b.bindings, spec)
+	if err != nil {
+		b.fail("%w", err)
+		return &weight{buffer: nothing, spec: spec, layout: layoutOf(spec)}
 	}
-	return &weight{buffer: nothing, spec: spec, layout: layoutOf(spec)}
+	return w
 }
 
 // vector is the address of a weight of one row; 0 for no value.
@@ -163,18 +156,12 @@ func (w *weight) planes() []uint64 {
 
 func (b *binder) state(v tensor.Value) *state {
 	spec := b.graph.StateOf(v)
-	s, ok := b.bindings.States[spec.Name].(*state)
-	switch {
-	case !ok || s.d != b.d:
-		b.fail("no state %s of this device is bound", spec.Name)
-	case s.freed.Load():
-		b.fail("state %s is %w", spec.Name, tensor.ErrClosed)
-	case !reflect.DeepEqual(s.spec, spec):
-		b.fail("state %s is not as the graph wants it", spec.Name)
-	default:
-		return s
+	s, err := lifetime.State[*state](&b.d.Device, b.bindings, spec)
+	if err != nil {
+		b.fail("%w", err)
+		return &state{nothing, spec}
 	}
-	return &state{nothing, spec}
+	return s
 }
 
 // slots is the address of the sequence slots and the word offsets of their arrays.

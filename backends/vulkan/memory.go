@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -61,44 +61,32 @@ func (m *memory) init(d *device) {
 
 // buffer is a piece of counted memory: the common part of weights, states and arenas.
 type buffer struct {
+	lifetime.Memory
 	d     *device
-	use   tensor.Use
 	block *block // nil for no bytes
 	at    int64
-	bytes int64
-	name  string
-	freed atomic.Bool
 }
 
 func (d *device) alloc(p place, use tensor.Use, n int64, name string) (*buffer, error) {
-	if err := d.call("allocate %s (%d bytes)", name, n); err != nil {
+	if err := d.Call(fmt.Sprintf("allocate %s (%d bytes)", name, n)); err != nil {
 		return nil, err
 	}
-	b := &buffer{d: d, use: use, bytes: n, name: name}
+	b := &buffer{d: d}
 	if n > 0 {
 		var err error
 		if b.block, b.at, err = d.memory.take(p, (n+alignment-1)/alignment*alignment); err != nil {
 			return nil, fmt.Errorf("vulkan: %s (%d bytes): %w", name, n, err)
 		}
 	}
-	d.ledger.Alloc(use, n)
+	b.Hold(&d.Device, use, n, name)
 	return b, nil
 }
 
 func (b *buffer) free() {
-	if b.freed.Swap(true) {
-		return
+	if b.Drop() && b.block != nil {
+		b.d.memory.give(b.block, b.at, (b.Bytes()+alignment-1)/alignment*alignment)
 	}
-	if b.block != nil {
-		b.d.memory.give(b.block, b.at, (b.bytes+alignment-1)/alignment*alignment)
-	}
-	b.d.ledger.Free(b.use, b.bytes)
 }
-
-func (b *buffer) what() string { return b.name }
-
-// Bytes is the size of what is held.
-func (b *buffer) Bytes() int64 { return b.bytes }
 
 // address is where shaders find it.
 func (b *buffer) address() uint64 {
@@ -113,7 +101,7 @@ func (b *buffer) host() []byte {
 	if b.block == nil || b.block.mapped == nil {
 		return nil
 	}
-	return unsafe.Slice((*byte)(b.block.mapped), b.block.bytes)[b.at:][:b.bytes:b.bytes]
+	return unsafe.Slice((*byte)(b.block.mapped), b.block.bytes)[b.at:][:b.Bytes():b.Bytes()]
 }
 
 // copyOf describes a copy of n bytes between two buffers.
@@ -141,7 +129,7 @@ func (m *memory) take(p place, n int64) (*block, int64, error) {
 			}
 		}
 	}
-	if err := m.d.fault("vkAllocateMemory"); err != nil {
+	if err := m.d.Fault("vkAllocateMemory"); err != nil {
 		return nil, 0, err
 	}
 	size := int64(blockBytes)
@@ -303,7 +291,7 @@ func (d *device) NewArena(bytes int64) (tensor.Arena, error) {
 		return nil, err
 	}
 	a := &arena{b}
-	if err := d.add(a); err != nil {
+	if err := d.Add(a); err != nil {
 		b.free()
 		return nil, err
 	}
@@ -311,7 +299,7 @@ func (d *device) NewArena(bytes int64) (tensor.Arena, error) {
 }
 
 func (a *arena) Close() error {
-	if a.d.remove(a) {
+	if a.d.Remove(a) {
 		a.free()
 	}
 	return nil

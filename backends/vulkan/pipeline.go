@@ -46,7 +46,7 @@ func (s *shaders) pipeline(k kernel) (unsafe.Pointer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.d.fault("vkCreateComputePipelines, %s", k); err != nil {
+	if err := s.d.Fault(fmt.Sprintf("vkCreateComputePipelines, %s", k)); err != nil {
 		return nil, err
 	}
 	var p unsafe.Pointer

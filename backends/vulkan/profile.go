@@ -24,7 +24,7 @@ func (s *stamps) create(d *device, launches int) error {
 	if d.options.Profile == nil || d.physical.timestamp_bits == 0 {
 		return nil
 	}
-	if err := d.fault("vkCreateQueryPool"); err != nil {
+	if err := d.Fault("vkCreateQueryPool"); err != nil {
 		return err
 	}
 	s.ticks = make([]C.uint64_t, launches+1)
@@ -44,17 +44,17 @@ func (s *stamps) read(d *device) error {
 
 // profile tells how a run went. The device has a clock of its own; its last stamp is taken for the moment at which the
 // processor learns that the run is done.
-func (s *step) profile() error {
-	p, d := s.program, s.program.d
+func (p *program) profile(s *slot, started time.Time) error {
+	d := p.d
 	end := time.Now()
 	spans := slices.Clone(p.spans)
 	if d.physical.timestamp_bits == 0 {
-		d.options.Profile(tensor.Run{Program: p.plan.graph.Name, Started: s.started, Begin: s.started, End: end, Spans: spans})
+		d.options.Profile(tensor.Run{Program: p.plan.graph.Name, Started: started, Begin: started, End: end, Spans: spans})
 		return nil
 	}
 	var zero C.uint64_t
 	var last time.Duration
-	for i, seg := range s.slot.segments {
+	for i, seg := range s.segments {
 		if err := seg.stamps.read(d); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (s *step) profile() error {
 			}
 		}
 	}
-	d.options.Profile(tensor.Run{Program: p.plan.graph.Name, Started: s.started, Begin: end.Add(-last), End: end, Spans: spans})
+	d.options.Profile(tensor.Run{Program: p.plan.graph.Name, Started: started, Begin: end.Add(-last), End: end, Spans: spans})
 	return nil
 }
 

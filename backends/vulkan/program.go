@@ -7,14 +7,15 @@ import "C"
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
 // program is a graph as recorded command buffers, one for each run that may be in flight.
 type program struct {
+	lifetime.Program
 	d      *device
 	plan   *plan
 	arena  *arena
@@ -24,12 +25,7 @@ type program struct {
 	stages []*buffer     // for each slot what its step block comes from and its outputs go to
 	runs   []*slot       // all
 	spans  []tensor.Span // of the launches, without times
-	counts []tensor.Rows // every live count in the step block, to be checked before a run
 	eager  bool          // each launch is awaited before the next is submitted
-
-	slots  []*slot // those free; under device.mu
-	steps  []*step // those free, the longest first; under device.mu
-	flying int     // runs started and not done; under device.mu
 }
 
 // slot is what one run in flight needs.
@@ -51,11 +47,11 @@ func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, 
 		return nil, fmt.Errorf("vulkan: compile: a plan of another device (%T)", tp)
 	}
 	g := pl.graph
-	if err := d.call("compile %s", g.Name); err != nil {
+	if err := d.Call("compile " + g.Name); err != nil {
 		return nil, err
 	}
 	a, ok := bind.Arena.(*arena)
-	if !ok || a.d != d || a.Bytes() < pl.Scratch() || a.freed.Load() {
+	if !ok || a.d != d || a.Bytes() < pl.Scratch() || a.Freed() {
 		return nil, fmt.Errorf("vulkan: compile %s: needs an arena of this device with at least %d bytes", g.Name, pl.Scratch())
 	}
 	p := &program{d: d, plan: pl, arena: a, name: "program " + g.Name, eager: bind.Eager}
@@ -63,7 +59,11 @@ func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, 
 		p.free()
 		return nil, fmt.Errorf("vulkan: compile %s: %w", g.Name, err)
 	}
-	if err := d.add(p); err != nil {
+	var inputs [][]byte
+	for _, s := range p.runs {
+		inputs = append(inputs, s.in)
+	}
+	if err := p.Open(&d.Device, g, inputs, p); err != nil {
 		p.free()
 		return nil, err
 	}
@@ -73,11 +73,6 @@ func (d *device) Compile(tp tensor.Plan, bind tensor.Bindings) (tensor.Program, 
 // build allocates, lowers and records.
 func (p *program) build(bind tensor.Bindings) (err error) {
 	d, g := p.d, p.plan.graph
-	for v := tensor.Value(1); int(v) < g.Values(); v++ {
-		if r := g.RowsOf(v); g.KindOf(v) != tensor.Stored && r.Count >= 0 && !slices.Contains(p.counts, r) {
-			p.counts = append(p.counts, r)
-		}
-	}
 	in, out := int64(g.InputBytes()), int64(g.OutputBytes())
 	if p.block, err = d.alloc(onDevice, tensor.UseProgram, in, "step block of "+g.Name); err != nil {
 		return err
@@ -110,12 +105,6 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 			return err
 		}
 	}
-	p.slots = slices.Clone(p.runs)
-	for range 2*d.options.Depth + spare {
-		s := p.newStep()
-		s.done <- struct{}{}
-		p.steps = append(p.steps, s)
-	}
 	return nil
 }
 
@@ -140,7 +129,7 @@ func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch, ends 
 		if i == len(ends)-1 {
 			after = out
 		}
-		if err := d.fault("vkCreateCommandPool"); err != nil {
+		if err := d.Fault("vkCreateCommandPool"); err != nil {
 			return err
 		}
 		c := new(C.ullm_commands)
@@ -152,7 +141,7 @@ func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch, ends 
 		if err := seg.stamps.create(d, end-from); err != nil {
 			return err
 		}
-		if err := d.fault("vkEndCommandBuffer, %s", g.Name); err != nil {
+		if err := d.Fault(fmt.Sprintf("vkEndCommandBuffer, %s", g.Name)); err != nil {
 			return err
 		}
 		part := launches[from:end]
@@ -204,18 +193,10 @@ func (b *binder) print(submissions int) string {
 	return s.String()
 }
 
-func (p *program) what() string   { return p.name }
 func (p *program) String() string { return p.print }
 
-func (p *program) Close() error {
-	p.d.mu.Lock()
-	for p.flying > 0 {
-		p.d.changed.Wait()
-	}
-	p.d.mu.Unlock()
-	if p.d.remove(p) {
-		p.free()
-	}
+func (p *program) Release() error {
+	p.free()
 	return nil
 }
 

@@ -29,7 +29,7 @@ func (t *transfer) begin(d *device) error {
 	if t.made {
 		return nil
 	}
-	if err := d.fault("vkCreateCommandPool"); err != nil {
+	if err := d.Fault("vkCreateCommandPool"); err != nil {
 		return err
 	}
 	t.commands = new(C.ullm_commands)
@@ -49,7 +49,7 @@ func (t *transfer) destroy() {
 // finish submits what was recorded and waits.
 func (t *transfer) finish(what string) error {
 	d := t.d
-	if err := d.fault("vkQueueSubmit, %s", what); err != nil {
+	if err := d.Fault(fmt.Sprintf("vkQueueSubmit, %s", what)); err != nil {
 		return err
 	}
 	d.submit.Lock()
@@ -87,8 +87,8 @@ func (b *buffer) zero() error {
 	if err := t.begin(b.d); err != nil {
 		return err
 	}
-	n := (b.bytes + 3) / 4 * 4
-	what := "clear " + b.name
+	n := (b.Bytes() + 3) / 4 * 4
+	what := "clear " + b.What()
 	r := C.ullm_record_fill(b.d.raw, t.commands, C.uint64_t(uintptr(b.block.buffer)), C.uint64_t(b.at), C.uint64_t(n), 0)
 	if err := b.d.check(r, what); err != nil {
 		return err
@@ -105,23 +105,23 @@ func (b *buffer) pass(load, store bool, use func(piece []byte) error) error {
 	if h := b.host(); h != nil {
 		return use(h)
 	}
-	stage, err := b.d.alloc(onHost, tensor.UseStaging, min(b.bytes, stageBytes), "stage for "+b.name)
+	stage, err := b.d.alloc(onHost, tensor.UseStaging, min(b.Bytes(), stageBytes), "stage for "+b.What())
 	if err != nil {
 		return err
 	}
 	defer stage.free()
-	for at := int64(0); at < b.bytes; at += stageBytes {
-		n := min(stageBytes, b.bytes-at)
+	for at := int64(0); at < b.Bytes(); at += stageBytes {
+		n := min(stageBytes, b.Bytes()-at)
 		if load {
-			if err := b.d.move("read "+b.name, copyOf(b, at, stage, 0, n)); err != nil {
+			if err := b.d.move("read "+b.What(), copyOf(b, at, stage, 0, n)); err != nil {
 				return err
 			}
 		}
 		if err := use(stage.host()[:n]); err != nil {
-			return fmt.Errorf("vulkan: %s: %w", b.name, err)
+			return fmt.Errorf("vulkan: %s: %w", b.What(), err)
 		}
 		if store {
-			if err := b.d.move("write "+b.name, copyOf(stage, 0, b, at, n)); err != nil {
+			if err := b.d.move("write "+b.What(), copyOf(stage, 0, b, at, n)); err != nil {
 				return err
 			}
 		}

@@ -37,7 +37,7 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 		b.free()
 		return nil, err
 	}
-	if err := d.add(w); err != nil {
+	if err := d.Add(w); err != nil {
 		b.free()
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 		clear(all)
 	} else {
 		var err error
-		stage, err = w.d.alloc(onHost, tensor.UseStaging, w.imageBytes(min(step, l.panels)), "stage for "+w.name)
+		stage, err = w.d.alloc(onHost, tensor.UseStaging, w.imageBytes(min(step, l.panels)), "stage for "+w.What())
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("vulkan: upload %s: %w", w.spec.Name, err)
 		}
-		if err := w.d.call("upload %s, panels %d to %d", w.spec.Name, first, first+n); err != nil {
+		if err := w.d.Call(fmt.Sprintf("upload %s, panels %d to %d", w.spec.Name, first, first+n)); err != nil {
 			return err
 		}
 		skip, take := l.planes(first), l.planes(n)
@@ -128,7 +128,7 @@ func (w *weight) pack(m image, first, n int, src tensor.Source) error {
 func (w *weight) Spec() tensor.WeightSpec { return w.spec }
 
 func (w *weight) Close() error {
-	if w.d.remove(w) {
+	if w.d.Remove(w) {
 		w.free()
 	}
 	return nil
