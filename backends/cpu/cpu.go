@@ -12,7 +12,6 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/ullm/ullm/backends/cpu/internal/simd"
-	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -27,6 +26,8 @@ const (
 	AVX2             // AVX2, FMA, F16C
 	AVX512           // AVX-512 with VNNI
 	AVX512BF16       // and VDPBF16PS: bf16 weights meet bf16 activations
+	NEON             // arm64's vectors
+	NEONDot          // and SDOT: the same bits as NEON, sooner
 )
 
 // String is the level's lower-case name.
@@ -65,9 +66,11 @@ const maxThreads = 1024
 
 // Open makes a device.
 func Open(o Options) (tensor.Device, error) {
-	var err error
-	if o.Depth, err = lifetime.Depth("cpu", o.Depth); err != nil {
-		return nil, err
+	if o.Depth == 0 {
+		o.Depth = 2
+	}
+	if o.Depth < 1 || o.Depth > 2 {
+		return nil, fmt.Errorf("cpu: depth %d; use 1 or 2", o.Depth)
 	}
 	if o.Threads == 0 {
 		o.Threads = min(runtime.GOMAXPROCS(0), maxThreads)
@@ -83,11 +86,11 @@ func Open(o Options) (tensor.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	d := &device{options: o, kernels: kernels}
-	d.Init("cpu", o.Depth, o.Fault)
+	d := &device{options: o, kernels: kernels, live: map[child]bool{}, stopped: make(chan struct{})}
+	d.changed.L = &d.mu
 	d.pool = newPool(kernels, o.Threads)
 	d.memoryAll, d.memoryFree = systemMemory()
-	go d.Work()
+	go d.work()
 	return d, nil
 }
 

@@ -8,15 +8,17 @@ import (
 // Level is a numeric class of the processor: which instructions the kernels use, and so how they round.
 type Level uint8
 
-// The levels, each including the ones before it.
+// The levels; of an architecture's, each includes the ones before it.
 const (
 	Portable   Level = iota // plain Go
 	AVX2                    // AVX2, FMA, F16C
 	AVX512                  // AVX-512 F, BW, DQ, VL and VNNI
 	AVX512BF16              // and VDPBF16PS: bf16 weights meet bf16 activations
+	NEON                    // arm64's vectors
+	NEONDot                 // and SDOT: the same bits as NEON, sooner
 )
 
-var levelNames = []string{"portable", "avx2", "avx512", "avx512bf16"}
+var levelNames = []string{"portable", "avx2", "avx512", "avx512bf16", "neon", "neondot"}
 
 // String is the level's lower-case name.
 func (l Level) String() string {

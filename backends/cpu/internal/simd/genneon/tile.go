@@ -1,0 +1,114 @@
+package main
+
+import "fmt"
+
+// Offsets of the fields of simd.Tile.
+const (
+	tileW       = 0
+	tileX       = 32
+	tileXStride = 40
+	tileC       = 48
+	tileCStride = 56
+	tileK       = 64
+	tileKStride = 72
+	tileScales  = 80
+	tileAdd     = 88
+)
+
+// The general registers of a tile kernel; R18 and R27 up belong to the system and to Go.
+const (
+	regTile   = 0
+	regW      = 1 // to 4: panels
+	regX      = 5 // to 10: tokens
+	regC      = 11
+	regK      = 12
+	regStride = 13 // of C, then between the k of panels
+	regTemp   = 14
+	regCount  = 15
+	regScales = 16
+	regSuper  = 17
+)
+
+const (
+	panelVecs   = 4 // registers of 4 values that the 16 rows of a panel fill
+	panelRows   = 16
+	vectorRegs  = 32
+	codeBlock   = 32 // values that have a scale
+	superBlocks = 8  // blocks of a super-block
+)
+
+// tile is a kernel being written: its first panels · tokens · 4 vector registers are the accumulators.
+type tile struct {
+	*file
+	panels, tokens int
+}
+
+func name(kind string, panels, tokens int) string {
+	return fmt.Sprintf("%sP%dT%d", kind, panels, tokens)
+}
+
+func (k tile) acc(p, t, v int) int { return (p*k.tokens+t)*panelVecs + v }
+
+// accs is how many accumulators there are, and so the first free register.
+func (k tile) accs() int { return k.panels * k.tokens * panelVecs }
+
+// kernel writes a whole kernel: accumulators are zero, or C where the tile adds to it; body runs; they go to C.
+func (f *file) kernel(kind string, panels, tokens int, body func(k tile)) {
+	k := tile{f, panels, tokens}
+	f.begin(name(kind, panels, tokens), "", "t *Tile", "")
+	for p := range panels {
+		f.gop("MOVD %d(R0), R%d", tileW+8*p, regW+p)
+	}
+	for i := range k.accs() {
+		f.zero(i)
+	}
+	f.gop("MOVD %d(R0), R%d", tileAdd, regTemp)
+	f.gop("CBZ R%d, begin", regTemp)
+	k.eachC(f.ldp)
+	f.label("begin")
+	f.gop("MOVD %d(R0), R%d", tileXStride, regTemp)
+	f.gop("MOVD %d(R0), R%d", tileX, regX)
+	for t := 1; t < tokens; t++ {
+		f.gop("ADD R%d, R%d, R%d", regTemp, regX+t-1, regX+t)
+	}
+	f.gop("MOVD %d(R0), R%d", tileK, regK)
+	body(k)
+	f.label("end")
+	k.eachC(f.stp)
+	f.gop("RET")
+}
+
+// eachC walks the rows of C.
+func (k tile) eachC(move func(v, w, x, at int)) {
+	k.gop("MOVD %d(R0), R%d", tileC, regC)
+	if k.tokens > 1 {
+		k.gop("MOVD %d(R0), R%d", tileCStride, regStride)
+	}
+	for t := range k.tokens {
+		for p := range k.panels {
+			for v := 0; v < panelVecs; v += 2 {
+				move(k.acc(p, t, v), k.acc(p, t, v+1), regC, 64*p+16*v)
+			}
+		}
+		if t+1 < k.tokens {
+			k.gop("ADD R%d, R%d, R%d", regStride, regC, regC)
+		}
+	}
+}
+
+// loop runs body for many values of k at a time and then, for the rest, for few.
+func (k tile) loop(many, few int, body func(n int)) {
+	k.gop("SUBS $%d, R%d, R%d", many, regK, regK)
+	k.gop("BLT tail")
+	k.label("loop")
+	body(many)
+	k.gop("SUBS $%d, R%d, R%d", many, regK, regK)
+	k.gop("BGE loop")
+	k.label("tail")
+	k.gop("ADDS $%d, R%d, R%d", many, regK, regK)
+	k.gop("BEQ end")
+	k.label("one")
+	body(few)
+	k.gop("SUBS $%d, R%d, R%d", few, regK, regK)
+	k.gop("BNE one")
+}
