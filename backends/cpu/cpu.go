@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/ullm/ullm/backends/cpu/internal/simd"
+	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -66,11 +67,9 @@ const maxThreads = 1024
 
 // Open makes a device.
 func Open(o Options) (tensor.Device, error) {
-	if o.Depth == 0 {
-		o.Depth = 2
-	}
-	if o.Depth < 1 || o.Depth > 2 {
-		return nil, fmt.Errorf("cpu: depth %d; use 1 or 2", o.Depth)
+	var err error
+	if o.Depth, err = lifetime.Depth("cpu", o.Depth); err != nil {
+		return nil, err
 	}
 	if o.Threads == 0 {
 		o.Threads = min(runtime.GOMAXPROCS(0), maxThreads)
@@ -86,11 +85,11 @@ func Open(o Options) (tensor.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	d := &device{options: o, kernels: kernels, live: map[child]bool{}, stopped: make(chan struct{})}
-	d.changed.L = &d.mu
+	d := &device{options: o, kernels: kernels}
+	d.Init("cpu", o.Depth, o.Fault)
 	d.pool = newPool(kernels, o.Threads)
 	d.memoryAll, d.memoryFree = systemMemory()
-	go d.work()
+	go d.Work()
 	return d, nil
 }
 
