@@ -90,17 +90,21 @@ func (d *device) check(r C.int, what string) error {
 	return err
 }
 
-// await waits for a submission as long as patience lasts. A device that does not answer is lost.
+// await waits for a submission as long as patience lasts. A device that does not answer is lost, and so is one that cannot be
+// asked: a wait may fail for want of memory while the run goes on, and what it works on must not be touched.
 func (d *device) await(c *C.ullm_commands, what string) error {
 	if d.hung.Load() {
 		return fmt.Errorf("vulkan: %s: %w", what, tensor.ErrDeviceLost)
 	}
-	r := C.ullm_wait(d.raw, c, C.uint64_t(d.options.Patience))
-	if r != C.int(vk.Timeout) {
-		return d.check(r, what)
+	r := vk.NotReady
+	for tries := 0; r != vk.Timeout && tries < 10; tries++ {
+		r = vk.Result(C.ullm_wait(d.raw, c, C.uint64_t(d.options.Patience)))
+		if r == vk.Success || r == vk.ErrorDeviceLost {
+			return d.check(C.int(r), what)
+		}
 	}
 	d.hung.Store(true)
 	C.ullm_device_abandon(d.raw)
 	d.Ledger.SetLost()
-	return fmt.Errorf("vulkan: %s: no answer in %v: %w", what, d.options.Patience, tensor.ErrDeviceLost)
+	return fmt.Errorf("vulkan: %s: no answer in %v (result %d): %w", what, d.options.Patience, r, tensor.ErrDeviceLost)
 }

@@ -20,6 +20,7 @@ import (
 const (
 	blockBytes = 32 << 20
 	ownBlock   = blockBytes / 4
+	leastBlock = 1 << 20 // where memory is short
 )
 
 // place says which kind of memory a buffer is in.
@@ -137,8 +138,8 @@ func (m *memory) take(p place, n int64) (*block, int64, error) {
 		size = n
 	}
 	b, err := m.allocate(p, size)
-	if err != nil && size > n && errors.Is(err, tensor.ErrOutOfMemory) {
-		size = n // perhaps there is room for this alone
+	for err != nil && size > max(n, leastBlock) && errors.Is(err, tensor.ErrOutOfMemory) && !m.d.Lost() {
+		size = max(size/2, n, leastBlock) // perhaps there is room for less
 		b, err = m.allocate(p, size)
 	}
 	if err != nil {

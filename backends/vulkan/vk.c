@@ -103,7 +103,7 @@ static const uint32_t checks[] = {2 /* best practices */, 4 /* synchronisation *
 const void *ullm_log_chain(ullm_log *l) {
 	struct chain *c = &l->chain;
 	c->messages = (VkDebugUtilsMessengerCreateInfoEXT){.sType = ST_DEBUG_UTILS_MESSENGER_CREATE_INFO,
-		.severity = 0x1100 /* warnings, errors */, .types = 7, .callback = on_message, .user = l};
+		.severity = 0x1100 /* warnings, errors */, .types = 6 /* validation, performance */, .callback = on_message, .user = l};
 	c->features = (VkValidationFeaturesEXT){.sType = ST_VALIDATION_FEATURES, .pNext = &c->messages, .n_enabled = COUNT(checks), .enabled = checks};
 	return &c->features;
 }

@@ -1,0 +1,176 @@
+// A Vulkan layer for tests: it counts the calls that may fail, and fails one of them, or loses the device for good.
+// It serves one device at a time. The loader gives it the next layer's functions, as the specification of the loader's
+// layer interface says; the file that ULLM_VKFAULTS names is shared with the test.
+#include "vk_abi.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+// control is what test and layer share.
+typedef struct {
+	uint32_t calls; // that could have been failed so far
+	uint32_t nth;   // the one to fail, from 1; 0: none
+	int32_t result; // with this
+	uint32_t lost;  // the device is lost by it: its queue answers nothing else any more
+	char hit[64];   // the function that was failed
+} control;
+
+static control none, *shared = &none;
+
+static void attach(void) {
+	const char *path = getenv("ULLM_VKFAULTS");
+	int file = path == NULL ? -1 : open(path, O_RDWR);
+	if (file < 0) return;
+	void *p = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	close(file);
+	if (p != MAP_FAILED) shared = p;
+}
+
+#define ERROR_DEVICE_LOST (-4)
+
+static GetInstanceProcAddr next_instance;
+static GetDeviceProcAddr next_device;
+static VkDevice device;
+static VkResult(VKAPI *wait_idle)(VkDevice);
+
+// fails counts a call and tells whether it is to fail, with *r. Only calls that wait for the queue or hand it something
+// lose a device; the work that it has goes to its end first, so that nothing is destroyed under the driver's hands.
+static int fails(const char *name, int of_queue, VkResult *r) {
+	if (shared->result == ERROR_DEVICE_LOST && !of_queue) return 0;
+	if (shared->lost) {
+		*r = ERROR_DEVICE_LOST;
+		return 1;
+	}
+	if (__atomic_add_fetch(&shared->calls, 1, __ATOMIC_SEQ_CST) != shared->nth) return 0;
+	strncpy(shared->hit, name, sizeof shared->hit - 1);
+	*r = shared->result;
+	if (*r == ERROR_DEVICE_LOST) {
+		wait_idle(device);
+		shared->lost = 1;
+	}
+	return 1;
+}
+
+// The functions that may fail, with their parameters, the arguments to pass on, and whether they are of the queue.
+#define FUNCTIONS(F)                                                                                                                                  \
+	F(vkAllocateMemory, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                       \
+	F(vkCreateBuffer, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                         \
+	F(vkBindBufferMemory, (VkDevice d, uint64_t a, uint64_t b, uint64_t c), (d, a, b, c), 0)                                                        \
+	F(vkMapMemory, (VkDevice d, uint64_t m, uint64_t a, uint64_t b, VkFlags f, void **p), (d, m, a, b, f, p), 0)                                    \
+	F(vkCreatePipelineCache, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                  \
+	F(vkGetPipelineCacheData, (VkDevice d, uint64_t a, size_t *n, void *p), (d, a, n, p), 0)                                                        \
+	F(vkCreateShaderModule, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                   \
+	F(vkCreatePipelineLayout, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                 \
+	F(vkCreateComputePipelines, (VkDevice d, uint64_t a, uint32_t n, const void *i, const void *b, uint64_t *out), (d, a, n, i, b, out), 0)         \
+	F(vkCreateCommandPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                    \
+	F(vkResetCommandPool, (VkDevice d, uint64_t a, VkFlags f), (d, a, f), 0)                                                                        \
+	F(vkAllocateCommandBuffers, (VkDevice d, const void *a, void *b), (d, a, b), 0)                                                                 \
+	F(vkBeginCommandBuffer, (VkCommandBuffer d, const void *a), (d, a), 0)                                                                          \
+	F(vkEndCommandBuffer, (VkCommandBuffer d), (d), 0)                                                                                              \
+	F(vkCreateFence, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                          \
+	F(vkResetFences, (VkDevice d, uint32_t n, const void *a), (d, n, a), 0)                                                                         \
+	F(vkCreateQueryPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                      \
+	F(vkGetQueryPoolResults, (VkDevice d, uint64_t q, uint32_t a, uint32_t n, size_t s, void *p, uint64_t w, VkFlags f), (d, q, a, n, s, p, w, f), 0) \
+	F(vkQueueSubmit, (VkQueue d, uint32_t n, const void *a, uint64_t f), (d, n, a, f), 1)                                                           \
+	F(vkWaitForFences, (VkDevice d, uint32_t n, const void *a, VkBool32 all, uint64_t t), (d, n, a, all, t), 1)                                     \
+	F(vkDeviceWaitIdle, (VkDevice d), (d), 1)
+
+#define F(name, parameters, arguments, of_queue)       \
+	static VkResult(VKAPI *next_##name) parameters;     \
+	static VkResult VKAPI faulty_##name parameters {    \
+		VkResult r;                                     \
+		if (fails(#name, of_queue, &r)) return r;       \
+		return next_##name arguments;                   \
+	}
+FUNCTIONS(F)
+#undef F
+
+// What the loader chains to the structs that create instances and devices.
+typedef struct chain_link {
+	struct chain_link *next;
+	GetInstanceProcAddr get_instance;
+	VoidFunction get; // of physical devices, or of devices
+} chain_link;
+
+typedef struct {
+	HEADER;
+	uint32_t function; // 0: a link
+	chain_link *layer;
+} LoaderInfo;
+
+enum { LOADER_INSTANCE_INFO = 47, LOADER_DEVICE_INFO = 48 };
+
+static LoaderInfo *loader_info(const void *pNext, uint32_t type) {
+	for (const Chained *c = pNext; c != NULL; c = c->pNext)
+		if (c->sType == type && ((LoaderInfo *)c)->function == 0) return (LoaderInfo *)c;
+	return NULL;
+}
+
+static VkResult VKAPI create_instance(const VkInstanceCreateInfo *info, const void *allocator, VkInstance *out) {
+	LoaderInfo *l = loader_info(info->pNext, LOADER_INSTANCE_INFO);
+	if (l == NULL) return -3;
+	attach();
+	next_instance = l->layer->get_instance;
+	l->layer = l->layer->next;
+	typedef VkResult(VKAPI * Create)(const VkInstanceCreateInfo *, const void *, VkInstance *);
+	return ((Create)next_instance(NULL, "vkCreateInstance"))(info, allocator, out);
+}
+
+static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const void *allocator, VkDevice *out) {
+	LoaderInfo *l = loader_info(info->pNext, LOADER_DEVICE_INFO);
+	if (l == NULL) return -3;
+	GetInstanceProcAddr get = l->layer->get_instance;
+	next_device = (GetDeviceProcAddr)l->layer->get;
+	l->layer = l->layer->next;
+	VkResult r;
+	if (fails("vkCreateDevice", 0, &r)) return r;
+	typedef VkResult(VKAPI * Create)(VkPhysicalDevice, const VkDeviceCreateInfo *, const void *, VkDevice *);
+	r = ((Create)get(NULL, "vkCreateDevice"))(physical, info, allocator, out);
+	if (r != 0) return r;
+	device = *out;
+#define F(name, parameters, arguments, of_queue) next_##name = (VkResult(VKAPI *) parameters)next_device(device, #name);
+	FUNCTIONS(F)
+#undef F
+	wait_idle = next_vkDeviceWaitIdle;
+	return 0;
+}
+
+static VoidFunction VKAPI get_device(VkDevice d, const char *name) {
+#define F(f, parameters, arguments, of_queue) \
+	if (strcmp(name, #f) == 0) return (VoidFunction)faulty_##f;
+	FUNCTIONS(F)
+#undef F
+	return next_device(d, name);
+}
+
+static VoidFunction VKAPI get_instance(VkInstance i, const char *name) {
+	if (strcmp(name, "vkCreateInstance") == 0) return (VoidFunction)create_instance;
+	if (strcmp(name, "vkCreateDevice") == 0) return (VoidFunction)create_device;
+	if (strcmp(name, "vkGetInstanceProcAddr") == 0) return (VoidFunction)get_instance;
+	if (strcmp(name, "vkGetDeviceProcAddr") == 0) return (VoidFunction)get_device;
+	return next_instance == NULL ? NULL : next_instance(i, name);
+}
+
+// What the loader asks for first.
+typedef struct {
+	uint32_t sType;
+	void *pNext;
+	uint32_t version;
+	GetInstanceProcAddr get_instance;
+	GetDeviceProcAddr get_device;
+	VoidFunction get_physical;
+} Negotiation;
+
+EXPORT VkResult VKAPI vkNegotiateLoaderLayerInterfaceVersion(Negotiation *n) {
+	n->version = 2;
+	n->get_instance = get_instance;
+	n->get_device = get_device;
+	n->get_physical = NULL;
+	return 0;
+}
