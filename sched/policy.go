@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/ullm/ullm/model"
@@ -108,10 +109,7 @@ func (p *Policy) add(r *Request, deliver func(Event)) *sequence {
 
 // before is the order in which sequences are served.
 func before(a, b *sequence) int {
-	if a.req.Priority != b.req.Priority {
-		return b.req.Priority - a.req.Priority
-	}
-	return a.arrival - b.arrival
+	return cmp.Or(cmp.Compare(b.req.Priority, a.req.Priority), cmp.Compare(a.arrival, b.arrival))
 }
 
 func (p *Policy) enqueue(s *sequence) {

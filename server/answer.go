@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -28,7 +29,8 @@ func sampling(s *openai.Sampling) (ullm.Request, *openai.Error) {
 		MinTokens: s.MinTokens, Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP,
 		RepetitionPenalty: s.RepetitionPenalty, PresencePenalty: s.PresencePenalty, FrequencyPenalty: s.FrequencyPenalty,
 		LogitBias: bias, Stop: s.Stop, StopTokens: s.StopTokenIDs, IgnoreEOS: s.IgnoreEOS, IncludeStop: s.IncludeStop,
-		AddSpecial: s.AddSpecialTokens, KeepSpecial: s.SkipSpecialTokens != nil && !*s.SkipSpecialTokens, PromptLogprobs: s.PromptLogprobs, Priority: s.Priority,
+		AddSpecial: s.AddSpecialTokens, KeepSpecial: s.SkipSpecialTokens != nil && !*s.SkipSpecialTokens, PromptLogprobs: s.PromptLogprobs,
+		Priority: -max(s.Priority, -math.MaxInt), // vLLM's smallest goes first
 	}
 	if r.TopK != nil && *r.TopK == -1 { // vLLM's "all"
 		all := 0
@@ -88,6 +90,14 @@ func (a *answers) close() {
 	for _, g := range a.gens {
 		g.Close()
 	}
+}
+
+// finish copies how an answer ended.
+func finish(t *ullm.Token) (reason *string, stop any) {
+	if t.Finish == "" {
+		return nil, nil
+	}
+	return &t.Finish, t.StopReason
 }
 
 // usage begins with the prompts' tokens; answers are added as they end.

@@ -99,14 +99,6 @@ func (c *completion) head(choice int) string {
 	return c.engine.Tokenizer().Decode(g.PromptTokens, false)
 }
 
-// finish copies how an answer ended.
-func finish(t *ullm.Token) (reason *string, stop any) {
-	if t.Finish == "" {
-		return nil, nil
-	}
-	return &t.Finish, t.StopReason
-}
-
 func (c *completion) whole(w http.ResponseWriter, r *http.Request) {
 	c.Choices = make([]openai.CompletionChoice, len(c.answers.gens))
 	c.Usage = c.answers.usage()
