@@ -50,7 +50,7 @@ func TestPromptLogprobsSurvivePreemption(t *testing.T) {
 		requests = append(requests, ullm.Request{Prompt: strings.Repeat("Once upon a time there was ", 3+i), PromptLogprobs: ptr(2),
 			Logprobs: ptr(1), Temperature: ptr(1.2), Seed: ptr(uint64(i)), MaxTokens: 90, IgnoreEOS: true})
 	}
-	for _, backend := range []string{"ref", "cpu"} {
+	for _, backend := range hosts() {
 		lone := open(t, talk, ullm.Backend(backend), ullm.ContextLen(256))
 		var want []told
 		for _, r := range requests {

@@ -183,7 +183,7 @@ func wantError(t testing.TB, resp *http.Response, body []byte, status int, param
 // idle waits until the engine holds nothing for anyone.
 func (f *fixture) idle() {
 	f.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		s := f.engine.Stats()
 		if s.Running == 0 && s.Waiting == 0 && s.FreePages == s.Pages {
 			return
