@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 // command is the program with a clean environment, but for env.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // of a process that hangs
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // of a process that hangs
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, binary, args...)
 	for _, v := range os.Environ() {

@@ -111,9 +111,9 @@ func (d *daemon) draining() {
 	}
 }
 
-// parameters of a server whose answers take a while.
-func slow(t *testing.T, more ...string) []string {
-	return append([]string{talk(t), "--backend", "ref"}, more...)
+// patient are the parameters of a server whose answers take a while, and which waits for them however slow the machine.
+func patient(t *testing.T, more ...string) []string {
+	return append([]string{talk(t), "--backend", "ref", "--drain-timeout", "10m"}, more...)
 }
 
 func TestShutdown(t *testing.T) {
@@ -134,7 +134,7 @@ func TestShutdown(t *testing.T) {
 			}
 		},
 		"streams finish": func(t *testing.T) {
-			d := start(t, nil, slow(t)...).ready()
+			d := start(t, nil, patient(t)...).ready()
 			streams := []*answer{d.stream(600), d.stream(500), d.stream(400)}
 			d.signal(syscall.SIGTERM)
 			d.draining()
@@ -147,7 +147,7 @@ func TestShutdown(t *testing.T) {
 			d.stopped(0)
 		},
 		"streams are cut": func(t *testing.T) {
-			d := start(t, nil, slow(t, "--drain-timeout", "50ms", "--log-level", "info")...).ready()
+			d := start(t, nil, talk(t), "--backend", "ref", "--drain-timeout", "50ms").ready()
 			streams := []*answer{d.stream(1000), d.stream(1000)}
 			d.signal(os.Interrupt)
 			for _, s := range streams {
@@ -161,7 +161,7 @@ func TestShutdown(t *testing.T) {
 			d.stopped(3)
 		},
 		"queue full": func(t *testing.T) {
-			d := start(t, nil, slow(t, "--max-num-seqs", "1", "--max-queue", "1")...).ready()
+			d := start(t, nil, patient(t, "--max-num-seqs", "1", "--max-queue", "1")...).ready()
 			running := d.stream(400)
 			waited := make(chan string, 1)
 			go func() {
@@ -221,7 +221,7 @@ func TestShutdown(t *testing.T) {
 		},
 		"twice": func(t *testing.T) {
 			for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-				d := start(t, nil, slow(t)...).ready()
+				d := start(t, nil, patient(t)...).ready()
 				s := d.stream(1000)
 				d.signal(sig)
 				d.draining()
