@@ -4,6 +4,7 @@
 #include "vk_abi.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,55 +39,62 @@ static GetInstanceProcAddr next_instance;
 static GetDeviceProcAddr next_device;
 static VkDevice device;
 static VkResult(VKAPI *wait_idle)(VkDevice);
+static pthread_mutex_t queue = PTHREAD_MUTEX_INITIALIZER; // of the calls that use it
+
+enum kind { OTHER, WAITS, QUEUE }; // a call that has nothing to do with the queue, waits for it, or uses it
 
 // fails counts a call and tells whether it is to fail, with *r. Only calls that wait for the queue or hand it something
-// lose a device; the work that it has goes to its end first, so that nothing is destroyed under the driver's hands.
-static int fails(const char *name, int of_queue, VkResult *r) {
-	if (shared->result == ERROR_DEVICE_LOST && !of_queue) return 0;
+// lose a device. A lost device works no more: what the driver still has goes to its end before a call says that the device
+// is lost, so that nothing is destroyed under the driver's hands.
+static int fails(const char *name, enum kind kind, VkResult *r) {
+	if (shared->result == ERROR_DEVICE_LOST && kind == OTHER) return 0;
+	if (!shared->lost) {
+		if (__atomic_add_fetch(&shared->calls, 1, __ATOMIC_SEQ_CST) != shared->nth) return 0;
+		strncpy(shared->hit, name, sizeof shared->hit - 1);
+		shared->lost = shared->result == ERROR_DEVICE_LOST;
+	}
 	if (shared->lost) {
-		*r = ERROR_DEVICE_LOST;
-		return 1;
-	}
-	if (__atomic_add_fetch(&shared->calls, 1, __ATOMIC_SEQ_CST) != shared->nth) return 0;
-	strncpy(shared->hit, name, sizeof shared->hit - 1);
-	*r = shared->result;
-	if (*r == ERROR_DEVICE_LOST) {
+		pthread_mutex_lock(&queue);
 		wait_idle(device);
-		shared->lost = 1;
+		pthread_mutex_unlock(&queue);
 	}
+	*r = shared->result;
 	return 1;
 }
 
-// The functions that may fail, with their parameters, the arguments to pass on, and whether they are of the queue.
+// The functions that may fail, with their parameters and the arguments to pass on.
 #define FUNCTIONS(F)                                                                                                                                  \
-	F(vkAllocateMemory, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                       \
-	F(vkCreateBuffer, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                         \
-	F(vkBindBufferMemory, (VkDevice d, uint64_t a, uint64_t b, uint64_t c), (d, a, b, c), 0)                                                        \
-	F(vkMapMemory, (VkDevice d, uint64_t m, uint64_t a, uint64_t b, VkFlags f, void **p), (d, m, a, b, f, p), 0)                                    \
-	F(vkCreatePipelineCache, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                  \
-	F(vkGetPipelineCacheData, (VkDevice d, uint64_t a, size_t *n, void *p), (d, a, n, p), 0)                                                        \
-	F(vkCreateShaderModule, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                   \
-	F(vkCreatePipelineLayout, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                 \
-	F(vkCreateComputePipelines, (VkDevice d, uint64_t a, uint32_t n, const void *i, const void *b, uint64_t *out), (d, a, n, i, b, out), 0)         \
-	F(vkCreateCommandPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                    \
-	F(vkResetCommandPool, (VkDevice d, uint64_t a, VkFlags f), (d, a, f), 0)                                                                        \
-	F(vkAllocateCommandBuffers, (VkDevice d, const void *a, void *b), (d, a, b), 0)                                                                 \
-	F(vkBeginCommandBuffer, (VkCommandBuffer d, const void *a), (d, a), 0)                                                                          \
-	F(vkEndCommandBuffer, (VkCommandBuffer d), (d), 0)                                                                                              \
-	F(vkCreateFence, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                          \
-	F(vkResetFences, (VkDevice d, uint32_t n, const void *a), (d, n, a), 0)                                                                         \
-	F(vkCreateQueryPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), 0)                                                      \
-	F(vkGetQueryPoolResults, (VkDevice d, uint64_t q, uint32_t a, uint32_t n, size_t s, void *p, uint64_t w, VkFlags f), (d, q, a, n, s, p, w, f), 0) \
-	F(vkQueueSubmit, (VkQueue d, uint32_t n, const void *a, uint64_t f), (d, n, a, f), 1)                                                           \
-	F(vkWaitForFences, (VkDevice d, uint32_t n, const void *a, VkBool32 all, uint64_t t), (d, n, a, all, t), 1)                                     \
-	F(vkDeviceWaitIdle, (VkDevice d), (d), 1)
+	F(vkAllocateMemory, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                       \
+	F(vkCreateBuffer, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                         \
+	F(vkBindBufferMemory, (VkDevice d, uint64_t a, uint64_t b, uint64_t c), (d, a, b, c), OTHER)                                                        \
+	F(vkMapMemory, (VkDevice d, uint64_t m, uint64_t a, uint64_t b, VkFlags f, void **p), (d, m, a, b, f, p), OTHER)                                    \
+	F(vkCreatePipelineCache, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                  \
+	F(vkGetPipelineCacheData, (VkDevice d, uint64_t a, size_t *n, void *p), (d, a, n, p), OTHER)                                                        \
+	F(vkCreateShaderModule, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                   \
+	F(vkCreatePipelineLayout, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                 \
+	F(vkCreateComputePipelines, (VkDevice d, uint64_t a, uint32_t n, const void *i, const void *b, uint64_t *out), (d, a, n, i, b, out), OTHER)         \
+	F(vkCreateCommandPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                    \
+	F(vkResetCommandPool, (VkDevice d, uint64_t a, VkFlags f), (d, a, f), OTHER)                                                                        \
+	F(vkAllocateCommandBuffers, (VkDevice d, const void *a, void *b), (d, a, b), OTHER)                                                                 \
+	F(vkBeginCommandBuffer, (VkCommandBuffer d, const void *a), (d, a), OTHER)                                                                          \
+	F(vkEndCommandBuffer, (VkCommandBuffer d), (d), OTHER)                                                                                              \
+	F(vkCreateFence, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                          \
+	F(vkResetFences, (VkDevice d, uint32_t n, const void *a), (d, n, a), OTHER)                                                                         \
+	F(vkCreateQueryPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                      \
+	F(vkGetQueryPoolResults, (VkDevice d, uint64_t q, uint32_t a, uint32_t n, size_t s, void *p, uint64_t w, VkFlags f), (d, q, a, n, s, p, w, f), OTHER) \
+	F(vkQueueSubmit, (VkQueue d, uint32_t n, const void *a, uint64_t f), (d, n, a, f), QUEUE)                                                           \
+	F(vkWaitForFences, (VkDevice d, uint32_t n, const void *a, VkBool32 all, uint64_t t), (d, n, a, all, t), WAITS)                                     \
+	F(vkDeviceWaitIdle, (VkDevice d), (d), QUEUE)
 
-#define F(name, parameters, arguments, of_queue)       \
+#define F(name, parameters, arguments, kind)       \
 	static VkResult(VKAPI *next_##name) parameters;     \
 	static VkResult VKAPI faulty_##name parameters {    \
 		VkResult r;                                     \
-		if (fails(#name, of_queue, &r)) return r;       \
-		return next_##name arguments;                   \
+		if (fails(#name, kind, &r)) return r;           \
+		if (kind == QUEUE) pthread_mutex_lock(&queue);  \
+		r = next_##name arguments;                      \
+		if (kind == QUEUE) pthread_mutex_unlock(&queue); \
+		return r;                                       \
 	}
 FUNCTIONS(F)
 #undef F
@@ -129,12 +137,12 @@ static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCre
 	next_device = (GetDeviceProcAddr)l->layer->get;
 	l->layer = l->layer->next;
 	VkResult r;
-	if (fails("vkCreateDevice", 0, &r)) return r;
+	if (fails("vkCreateDevice", OTHER, &r)) return r;
 	typedef VkResult(VKAPI * Create)(VkPhysicalDevice, const VkDeviceCreateInfo *, const void *, VkDevice *);
 	r = ((Create)get(NULL, "vkCreateDevice"))(physical, info, allocator, out);
 	if (r != 0) return r;
 	device = *out;
-#define F(name, parameters, arguments, of_queue) next_##name = (VkResult(VKAPI *) parameters)next_device(device, #name);
+#define F(name, parameters, arguments, kind) next_##name = (VkResult(VKAPI *) parameters)next_device(device, #name);
 	FUNCTIONS(F)
 #undef F
 	wait_idle = next_vkDeviceWaitIdle;
@@ -142,7 +150,7 @@ static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCre
 }
 
 static VoidFunction VKAPI get_device(VkDevice d, const char *name) {
-#define F(f, parameters, arguments, of_queue) \
+#define F(f, parameters, arguments, kind) \
 	if (strcmp(name, #f) == 0) return (VoidFunction)faulty_##f;
 	FUNCTIONS(F)
 #undef F
