@@ -307,11 +307,11 @@ class Data:
     def conversation(self, rng):
         """(messages, thinking): what one training example holds."""
         kind = rng.random()
-        if kind < 0.72:
+        if kind < 0.82:
             messages = self.single(rng)
-        elif kind < 0.84:
+        elif kind < 0.88:
             messages = [m for _ in range(rng.choice([2, 2, 3, 3, 5])) for m in self.single(rng)]
-        elif kind < 0.94:
+        elif kind < 0.95:
             messages = self.single(rng) if rng.random() < 0.2 else []
             messages += self.followed(rng)
         else:

@@ -24,7 +24,7 @@ from model import Config, Guide
 from muon import Muon
 
 POOL = 2048  # conversations generated at once
-CUT, SHORT = 0.65, 10  # share of single questions whose answer is cut after so many tokens
+CUT, SHORT = 0.65, 10  # share of conversations whose last answer is cut after so many tokens
 SPREAD, LEAST = 1.25, 256  # longest to shortest row of a part, and tokens that it has at least
 WARMUP = 60
 
@@ -52,13 +52,14 @@ class Batches:
             ids, targets = [], []
             for answer in mask:
                 piece = next(encoded).ids
+                if answer:
+                    last = len(ids)  # where the last answer begins
                 ids += piece
                 targets += piece if answer else [-100] * len(piece)
             # What is hard is to see which answer is meant; its end is soon
-            # known by heart, and a conversation without it costs half.
-            if sum(mask) == 1 and rng.random() < CUT:
-                end = targets.count(-100) - 1 + SHORT  # the line end after the answer is not trained on
-                ids, targets = ids[:end], targets[:end]
+            # known by heart, and a conversation without it costs less.
+            if rng.random() < CUT:
+                ids, targets = ids[: last + SHORT], targets[: last + SHORT]
             rows.append((ids[:-1], targets[1:]))
         # Answers of one subject have one length, so a batch is drawn at random
         # and only its parts are sorted by length: sorted batches teach the
