@@ -763,6 +763,16 @@ DATA q8Max<>+24(SB)/4, $0x42fe0000
 DATA q8Max<>+28(SB)/4, $0x42fe0000
 GLOBL q8Max<>(SB), RODATA|NOPTR, $32
 
+DATA q8Magic<>+0(SB)/4, $0x4b400000
+DATA q8Magic<>+4(SB)/4, $0x4b400000
+DATA q8Magic<>+8(SB)/4, $0x4b400000
+DATA q8Magic<>+12(SB)/4, $0x4b400000
+DATA q8Magic<>+16(SB)/4, $0x4b400000
+DATA q8Magic<>+20(SB)/4, $0x4b400000
+DATA q8Magic<>+24(SB)/4, $0x4b400000
+DATA q8Magic<>+28(SB)/4, $0x4b400000
+GLOBL q8Magic<>(SB), RODATA|NOPTR, $32
+
 DATA q8Order<>+0(SB)/4, $0x00000000
 DATA q8Order<>+4(SB)/4, $0x00000004
 DATA q8Order<>+8(SB)/4, $0x00000001
@@ -823,6 +833,7 @@ loop:
 	VPERMD       Y0, Y15, Y0
 	VMOVDQU      Y0, (DI)
 	VPXOR        X11, X11, X11
+	VMOVDQU      q8Magic<>+0(SB), X12
 	VEXTRACTF128 $0x01, Y8, X9
 	VPADDD       X9, X8, X8
 	VPSHUFD      $0x4e, X8, X9
@@ -831,7 +842,8 @@ loop:
 	VPADDD       X9, X8, X8
 	VPSUBD       X8, X11, X8
 	VPSLLD       $0x05, X8, X9
-	VMOVD        X9, 44(DI)
+	VPADDD       X12, X9, X9
+	VMOVD        X9, 52(DI)
 	VEXTRACTF128 $0x01, Y10, X9
 	VPADDD       X9, X10, X10
 	VPSHUFD      $0x4e, X10, X9
@@ -840,14 +852,22 @@ loop:
 	VPADDD       X9, X10, X10
 	VPSUBD       X10, X11, X10
 	VPSLLD       $0x05, X10, X9
-	VMOVD        X9, 48(DI)
+	VPADDD       X12, X9, X9
+	VMOVD        X9, 56(DI)
 	VPADDD       X10, X8, X8
 	VPSLLD       $0x07, X8, X9
-	VMOVD        X9, 36(DI)
+	VPADDD       X12, X9, X9
+	VMOVD        X9, 40(DI)
+	VPSLLD       $0x03, X8, X9
+	VPADDD       X12, X9, X9
+	VMOVD        X9, 44(DI)
+	VPSLLD       $0x04, X8, X9
+	VPADDD       X12, X9, X9
+	VMOVD        X9, 48(DI)
 	VCVTDQ2PS    X8, X8
 	VMULSS       X5, X8, X8
-	VMOVSS       X8, 40(DI)
-	ADDQ         $0x34, DI
+	VMOVSS       X8, 36(DI)
+	ADDQ         $0x40, DI
 	ADDQ         $0x80, SI
 	DECQ         DX
 

@@ -95,8 +95,10 @@ func quantizeQ8Go(dst []Q8Block, src []float32) {
 			d.Q[i] = int8(q)
 			sum[i/16] -= int32(d.Q[i])
 		}
-		d.Scale, d.Sum = top/127, 128*(sum[0]+sum[1])
-		d.Shift = float32(sum[0]+sum[1]) * d.Scale
-		d.Half = [2]int32{32 * sum[0], 32 * sum[1]}
+		all := sum[0] + sum[1]
+		d.Scale = top / 127
+		d.Shift = float32(all) * d.Scale
+		d.Start128, d.Start8, d.Start16 = magic+128*all, magic+8*all, magic+16*all
+		d.Half = [2]int32{magic + 32*sum[0], magic + 32*sum[1]}
 	}
 }

@@ -63,10 +63,18 @@ const Q8Values = 32
 type Q8Block struct {
 	Q     [Q8Values]int8
 	Scale float32
-	Sum   int32    // −128·ΣQ: undoes the offset of weights; shifted right, a smaller one
-	Shift float32  // −Scale·ΣQ: what a minimum subtracted from every weight is multiplied by
-	Half  [2]int32 // −32·ΣQ of the first and the second 16
+	Shift float32 // −Scale·ΣQ: what a minimum subtracted from every weight is multiplied by
+
+	// What a kernel's sum begins with: the bits of 1.5·2²³, where float32 counts in ones, less ΣQ times the offset of the
+	// weights. The sum's bits are then 1.5·2²³ + Σ(weight − offset)·Q as a float32.
+	Start128, Start8, Start16 int32
+	Half                      [2]int32 // with an offset of 32, of the first and the second 16
+
+	_ int32
 }
+
+// magic is the bits of 1.5·2²³.
+const magic = 0x4b400000
 
 // Q8BlockBytes is the size of a Q8Block.
 const Q8BlockBytes = int(unsafe.Sizeof(Q8Block{}))

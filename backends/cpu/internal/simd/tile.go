@@ -23,6 +23,8 @@ type Tile struct {
 	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
 	Scales  int // from W to the first of the panel's scales; Q8 and Coded read it
 	Add     int
+	Ahead   int // how many bytes before their use weights are prefetched
+	Next    int // and how many their scales, where they lie apart
 }
 
 // Tiles are the kernels of one kind by geometry: Run[tokens][panels], nil where there is none. Run[1][1]
@@ -37,7 +39,7 @@ func (k *Tiles) take(n int) int {
 	switch {
 	case n <= MaxTokens && k.Run[n][1] != nil:
 		return n
-	case n >= k.Tokens+k.Tokens/2 || n == k.Tokens:
+	case n > k.Tokens+k.Tokens/4:
 		return k.Tokens
 	}
 	// In between, two nearly equal tiles beat a full one and a sliver.
@@ -80,33 +82,46 @@ type Scratch struct {
 	edge [MaxTokens * PanelRows]float32
 }
 
-// Steps along k of the tiles of many tokens: a panel's slab and the activations that meet it stay in the nearest cache.
-const (
-	kBlock    = 256
-	fewTokens = 8 // up to here the weights are streamed once, whole
-)
+// slab is how many values of k of a few panels meet all tokens before the next: they stay in a core's caches meanwhile.
+const slab = 1024
 
-// Multiply computes the rows of panels [p0, p1) for tokens [t0, t1).
+// streamAhead is how far ahead of their use weights that are read once are prefetched, all panels together: what memory
+// delivers during its latency, and some more.
+const streamAhead = 8192
+
+// Multiply computes the rows of panels [p0, p1) for tokens [t0, t1). Where one tile takes all tokens, panels are streamed
+// once, whole; else slab by slab, each for all tokens before the next, which is prefetched meanwhile.
 func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	if full := m.Rows / PanelRows; p1 > full && p0 < p1 {
 		k.edge(s, m, full, t0, t1)
 		p1 = full
 	}
-	step, group := m.K, MaxPanels
-	if t1-t0 > fewTokens {
-		step = kBlock
-		_, group = k.best(k.Tokens, MaxPanels)
+	if t0 >= t1 {
+		return
+	}
+	n := k.take(t1 - t0)
+	_, group := k.best(n, MaxPanels)
+	once := n == t1-t0
+	step, ahead := slab, streamAhead/group
+	if once {
+		step = m.K
 	}
 	t := &s.tile
 	t.XStride, t.CStride, t.KStride = m.XStride, m.CStride, m.KStride
-	for at := 0; at < m.K; at += step {
-		t.K, t.Add = min(step, m.K-at), at
-		t.Scales = m.scales(at)
-		w, x := unsafe.Add(m.W, at/Q8Values*m.WBlock), unsafe.Add(m.X, at/Q8Values*m.XBlock)
-		for g := p0; g < p1; g += group {
-			end := min(g+group, p1)
-			for tok := t0; tok < t1; {
-				n := k.take(t1 - tok)
+	for g := p0; g < p1; g += group {
+		end := min(g+group, p1)
+		for at := 0; at < m.K; at += step {
+			t.K, t.Add = min(step, m.K-at), at
+			t.Scales, t.Ahead, t.Next = m.scales(at), ahead, group*m.PanelStride
+			if !once { // what comes next is a slab of the same panels, or the first one of others
+				t.Ahead, t.Next = slab/Q8Values*m.WBlock, slab/Q8Values*m.SBlock
+				if at+step >= m.K {
+					t.Ahead, t.Next = group*m.PanelStride-at/Q8Values*m.WBlock, group*m.PanelStride-at/Q8Values*m.SBlock
+				}
+			}
+			w, x := unsafe.Add(m.W, at/Q8Values*m.WBlock), unsafe.Add(m.X, at/Q8Values*m.XBlock)
+			for tok := t0; tok < t1; tok += n {
+				n = k.take(t1 - tok)
 				t.X = unsafe.Add(x, tok*m.XStride)
 				for p := g; p < end; {
 					run, np := k.best(n, end-p)
@@ -117,7 +132,7 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 					run(t)
 					p += np
 				}
-				tok += n
+				t.Ahead, t.Next = 0, 0
 			}
 		}
 	}

@@ -335,9 +335,6 @@ func dotQ8VNNIP2T7(t *Tile)
 func dotQ8VNNIP1T7(t *Tile)
 
 //go:noescape
-func dotQ8VNNIP2T8(t *Tile)
-
-//go:noescape
 func dotQ8VNNIP1T8(t *Tile)
 
 //go:noescape
@@ -455,10 +452,19 @@ func codes512Q4_0P2T4(t *Tile)
 func codes512Q4_0P1T4(t *Tile)
 
 //go:noescape
-func codes512Q4_0P2T7(t *Tile)
+func codes512Q4_0P1T5(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T6(t *Tile)
 
 //go:noescape
 func codes512Q4_0P1T7(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T8(t *Tile)
+
+//go:noescape
+func codes512Q4_0P1T14(t *Tile)
 
 //go:noescape
 func codes256Q4_0P1T1(t *Tile)
@@ -497,10 +503,19 @@ func codes512Q4_1P2T4(t *Tile)
 func codes512Q4_1P1T4(t *Tile)
 
 //go:noescape
-func codes512Q4_1P2T7(t *Tile)
+func codes512Q4_1P1T5(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T6(t *Tile)
 
 //go:noescape
 func codes512Q4_1P1T7(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T8(t *Tile)
+
+//go:noescape
+func codes512Q4_1P1T14(t *Tile)
 
 //go:noescape
 func codes256Q4_1P1T1(t *Tile)
@@ -539,10 +554,19 @@ func codes512Q5_0P2T4(t *Tile)
 func codes512Q5_0P1T4(t *Tile)
 
 //go:noescape
-func codes512Q5_0P2T7(t *Tile)
+func codes512Q5_0P1T5(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T6(t *Tile)
 
 //go:noescape
 func codes512Q5_0P1T7(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T8(t *Tile)
+
+//go:noescape
+func codes512Q5_0P1T14(t *Tile)
 
 //go:noescape
 func codes256Q5_0P1T1(t *Tile)
@@ -581,10 +605,19 @@ func codes512Q5_1P2T4(t *Tile)
 func codes512Q5_1P1T4(t *Tile)
 
 //go:noescape
-func codes512Q5_1P2T7(t *Tile)
+func codes512Q5_1P1T5(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T6(t *Tile)
 
 //go:noescape
 func codes512Q5_1P1T7(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T8(t *Tile)
+
+//go:noescape
+func codes512Q5_1P1T14(t *Tile)
 
 //go:noescape
 func codes256Q5_1P1T1(t *Tile)
@@ -623,10 +656,19 @@ func codes512Q4_KP2T4(t *Tile)
 func codes512Q4_KP1T4(t *Tile)
 
 //go:noescape
-func codes512Q4_KP2T7(t *Tile)
+func codes512Q4_KP1T5(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T6(t *Tile)
 
 //go:noescape
 func codes512Q4_KP1T7(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T8(t *Tile)
+
+//go:noescape
+func codes512Q4_KP1T14(t *Tile)
 
 //go:noescape
 func codes256Q4_KP1T1(t *Tile)
@@ -665,10 +707,19 @@ func codes512Q5_KP2T4(t *Tile)
 func codes512Q5_KP1T4(t *Tile)
 
 //go:noescape
-func codes512Q5_KP2T7(t *Tile)
+func codes512Q5_KP1T5(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T6(t *Tile)
 
 //go:noescape
 func codes512Q5_KP1T7(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T8(t *Tile)
+
+//go:noescape
+func codes512Q5_KP1T14(t *Tile)
 
 //go:noescape
 func codes256Q5_KP1T1(t *Tile)
@@ -707,10 +758,19 @@ func codes512Q6_KP2T4(t *Tile)
 func codes512Q6_KP1T4(t *Tile)
 
 //go:noescape
-func codes512Q6_KP2T7(t *Tile)
+func codes512Q6_KP1T5(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T6(t *Tile)
 
 //go:noescape
 func codes512Q6_KP1T7(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T8(t *Tile)
+
+//go:noescape
+func codes512Q6_KP1T14(t *Tile)
 
 //go:noescape
 func codes256Q6_KP1T1(t *Tile)
@@ -807,7 +867,7 @@ var dotQ8VNNITiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	5: {1: dotQ8VNNIP1T5, 2: dotQ8VNNIP2T5},
 	6: {1: dotQ8VNNIP1T6, 2: dotQ8VNNIP2T6},
 	7: {1: dotQ8VNNIP1T7, 2: dotQ8VNNIP2T7},
-	8: {1: dotQ8VNNIP1T8, 2: dotQ8VNNIP2T8},
+	8: {1: dotQ8VNNIP1T8},
 }}
 
 var dotQ8AVX2Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -838,12 +898,16 @@ var pairs256Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: pairs256P1T6},
 }}
 
-var codes512Q4_0Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q4_0P1T1, 4: codes512Q4_0P4T1},
-	2: {1: codes512Q4_0P1T2, 4: codes512Q4_0P4T2},
-	3: {1: codes512Q4_0P1T3, 2: codes512Q4_0P2T3},
-	4: {1: codes512Q4_0P1T4, 2: codes512Q4_0P2T4},
-	7: {1: codes512Q4_0P1T7, 2: codes512Q4_0P2T7},
+var codes512Q4_0Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q4_0P1T1, 4: codes512Q4_0P4T1},
+	2:  {1: codes512Q4_0P1T2, 4: codes512Q4_0P4T2},
+	3:  {1: codes512Q4_0P1T3, 2: codes512Q4_0P2T3},
+	4:  {1: codes512Q4_0P1T4, 2: codes512Q4_0P2T4},
+	5:  {1: codes512Q4_0P1T5},
+	6:  {1: codes512Q4_0P1T6},
+	7:  {1: codes512Q4_0P1T7},
+	8:  {1: codes512Q4_0P1T8},
+	14: {1: codes512Q4_0P1T14},
 }}
 
 var codes256Q4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -853,12 +917,16 @@ var codes256Q4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: codes256Q4_0P1T4},
 }}
 
-var codes512Q4_1Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q4_1P1T1, 4: codes512Q4_1P4T1},
-	2: {1: codes512Q4_1P1T2, 4: codes512Q4_1P4T2},
-	3: {1: codes512Q4_1P1T3, 2: codes512Q4_1P2T3},
-	4: {1: codes512Q4_1P1T4, 2: codes512Q4_1P2T4},
-	7: {1: codes512Q4_1P1T7, 2: codes512Q4_1P2T7},
+var codes512Q4_1Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q4_1P1T1, 4: codes512Q4_1P4T1},
+	2:  {1: codes512Q4_1P1T2, 4: codes512Q4_1P4T2},
+	3:  {1: codes512Q4_1P1T3, 2: codes512Q4_1P2T3},
+	4:  {1: codes512Q4_1P1T4, 2: codes512Q4_1P2T4},
+	5:  {1: codes512Q4_1P1T5},
+	6:  {1: codes512Q4_1P1T6},
+	7:  {1: codes512Q4_1P1T7},
+	8:  {1: codes512Q4_1P1T8},
+	14: {1: codes512Q4_1P1T14},
 }}
 
 var codes256Q4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -868,12 +936,16 @@ var codes256Q4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: codes256Q4_1P1T4},
 }}
 
-var codes512Q5_0Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q5_0P1T1, 4: codes512Q5_0P4T1},
-	2: {1: codes512Q5_0P1T2, 4: codes512Q5_0P4T2},
-	3: {1: codes512Q5_0P1T3, 2: codes512Q5_0P2T3},
-	4: {1: codes512Q5_0P1T4, 2: codes512Q5_0P2T4},
-	7: {1: codes512Q5_0P1T7, 2: codes512Q5_0P2T7},
+var codes512Q5_0Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q5_0P1T1, 4: codes512Q5_0P4T1},
+	2:  {1: codes512Q5_0P1T2, 4: codes512Q5_0P4T2},
+	3:  {1: codes512Q5_0P1T3, 2: codes512Q5_0P2T3},
+	4:  {1: codes512Q5_0P1T4, 2: codes512Q5_0P2T4},
+	5:  {1: codes512Q5_0P1T5},
+	6:  {1: codes512Q5_0P1T6},
+	7:  {1: codes512Q5_0P1T7},
+	8:  {1: codes512Q5_0P1T8},
+	14: {1: codes512Q5_0P1T14},
 }}
 
 var codes256Q5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -883,12 +955,16 @@ var codes256Q5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: codes256Q5_0P1T4},
 }}
 
-var codes512Q5_1Tiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q5_1P1T1, 4: codes512Q5_1P4T1},
-	2: {1: codes512Q5_1P1T2, 4: codes512Q5_1P4T2},
-	3: {1: codes512Q5_1P1T3, 2: codes512Q5_1P2T3},
-	4: {1: codes512Q5_1P1T4, 2: codes512Q5_1P2T4},
-	7: {1: codes512Q5_1P1T7, 2: codes512Q5_1P2T7},
+var codes512Q5_1Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q5_1P1T1, 4: codes512Q5_1P4T1},
+	2:  {1: codes512Q5_1P1T2, 4: codes512Q5_1P4T2},
+	3:  {1: codes512Q5_1P1T3, 2: codes512Q5_1P2T3},
+	4:  {1: codes512Q5_1P1T4, 2: codes512Q5_1P2T4},
+	5:  {1: codes512Q5_1P1T5},
+	6:  {1: codes512Q5_1P1T6},
+	7:  {1: codes512Q5_1P1T7},
+	8:  {1: codes512Q5_1P1T8},
+	14: {1: codes512Q5_1P1T14},
 }}
 
 var codes256Q5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -898,12 +974,16 @@ var codes256Q5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: codes256Q5_1P1T4},
 }}
 
-var codes512Q4_KTiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q4_KP1T1, 4: codes512Q4_KP4T1},
-	2: {1: codes512Q4_KP1T2, 4: codes512Q4_KP4T2},
-	3: {1: codes512Q4_KP1T3, 2: codes512Q4_KP2T3},
-	4: {1: codes512Q4_KP1T4, 2: codes512Q4_KP2T4},
-	7: {1: codes512Q4_KP1T7, 2: codes512Q4_KP2T7},
+var codes512Q4_KTiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q4_KP1T1, 4: codes512Q4_KP4T1},
+	2:  {1: codes512Q4_KP1T2, 4: codes512Q4_KP4T2},
+	3:  {1: codes512Q4_KP1T3, 2: codes512Q4_KP2T3},
+	4:  {1: codes512Q4_KP1T4, 2: codes512Q4_KP2T4},
+	5:  {1: codes512Q4_KP1T5},
+	6:  {1: codes512Q4_KP1T6},
+	7:  {1: codes512Q4_KP1T7},
+	8:  {1: codes512Q4_KP1T8},
+	14: {1: codes512Q4_KP1T14},
 }}
 
 var codes256Q4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -913,12 +993,16 @@ var codes256Q4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: codes256Q4_KP1T4},
 }}
 
-var codes512Q5_KTiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q5_KP1T1, 4: codes512Q5_KP4T1},
-	2: {1: codes512Q5_KP1T2, 4: codes512Q5_KP4T2},
-	3: {1: codes512Q5_KP1T3, 2: codes512Q5_KP2T3},
-	4: {1: codes512Q5_KP1T4, 2: codes512Q5_KP2T4},
-	7: {1: codes512Q5_KP1T7, 2: codes512Q5_KP2T7},
+var codes512Q5_KTiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q5_KP1T1, 4: codes512Q5_KP4T1},
+	2:  {1: codes512Q5_KP1T2, 4: codes512Q5_KP4T2},
+	3:  {1: codes512Q5_KP1T3, 2: codes512Q5_KP2T3},
+	4:  {1: codes512Q5_KP1T4, 2: codes512Q5_KP2T4},
+	5:  {1: codes512Q5_KP1T5},
+	6:  {1: codes512Q5_KP1T6},
+	7:  {1: codes512Q5_KP1T7},
+	8:  {1: codes512Q5_KP1T8},
+	14: {1: codes512Q5_KP1T14},
 }}
 
 var codes256Q5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
@@ -928,12 +1012,16 @@ var codes256Q5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	4: {1: codes256Q5_KP1T4},
 }}
 
-var codes512Q6_KTiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1: {1: codes512Q6_KP1T1, 4: codes512Q6_KP4T1},
-	2: {1: codes512Q6_KP1T2, 4: codes512Q6_KP4T2},
-	3: {1: codes512Q6_KP1T3, 2: codes512Q6_KP2T3},
-	4: {1: codes512Q6_KP1T4, 2: codes512Q6_KP2T4},
-	7: {1: codes512Q6_KP1T7, 2: codes512Q6_KP2T7},
+var codes512Q6_KTiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1:  {1: codes512Q6_KP1T1, 4: codes512Q6_KP4T1},
+	2:  {1: codes512Q6_KP1T2, 4: codes512Q6_KP4T2},
+	3:  {1: codes512Q6_KP1T3, 2: codes512Q6_KP2T3},
+	4:  {1: codes512Q6_KP1T4, 2: codes512Q6_KP2T4},
+	5:  {1: codes512Q6_KP1T5},
+	6:  {1: codes512Q6_KP1T6},
+	7:  {1: codes512Q6_KP1T7},
+	8:  {1: codes512Q6_KP1T8},
+	14: {1: codes512Q6_KP1T14},
 }}
 
 var codes256Q6_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){

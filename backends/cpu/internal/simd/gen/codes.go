@@ -16,16 +16,16 @@ import (
 type coding struct {
 	name  string
 	bits  int
-	zero  int  // −128·Σ of the activations shifted right by this undoes the codes' offset; 0: they have none
+	start int  // where a block of activations has what undoes the codes' offset; 0: they have none
 	mins  int  // +1: a minimum is added to every value, −1: it is subtracted
 	super bool // 256 values share f16 scales of 8-bit scales
 	half  bool // a scale belongs to 16 values, and is signed; codes are offset by 32
 }
 
 var codings = []coding{
-	{name: "Q4_0", bits: 4, zero: 4},
+	{name: "Q4_0", bits: 4, start: actStart8},
 	{name: "Q4_1", bits: 4, mins: +1},
-	{name: "Q5_0", bits: 5, zero: 3},
+	{name: "Q5_0", bits: 5, start: actStart16},
 	{name: "Q5_1", bits: 5, mins: +1},
 	{name: "Q4_K", bits: 4, mins: -1, super: true},
 	{name: "Q5_K", bits: 5, mins: -1, super: true},
@@ -34,11 +34,16 @@ var codings = []coding{
 
 // Offsets in a simd.Q8Block.
 const (
-	actScale = 32
-	actSum   = 36
-	actShift = 40
-	actHalf  = 44
+	actScale    = 32
+	actShift    = 36
+	actStart128 = 40
+	actStart8   = 44
+	actStart16  = 48
+	actHalf     = 52
 )
+
+// magic is 1.5·2²³, where float32 counts in ones.
+const magic = 3 << 22
 
 // wBlock is how many bytes 32 values of a panel's codes take.
 func (f coding) wBlock() int { return 64 * f.bits }
@@ -73,11 +78,9 @@ func (f coding) record() int {
 // loop runs body for every block: relative to the advancing panel pointers, s is where its scales are and d where its
 // super-block's are.
 func (f coding) loop(r tileRegs, s, d reg.GPPhysical, body func()) {
-	count := reg.R10
-	if len(r.x) > 4 {
-		panic("too many tokens for the registers of a loop in a loop")
-	}
+	count, next := r.spare()[0], r.spare()[1]
 	MOVQ(Mem{Base: r.t, Disp: tileScales}, s)
+	r.nextScales(s, next)
 	MOVQ(Mem{Base: r.t, Disp: tileK}, r.k)
 	if f.super {
 		SHRQ(Imm(8), r.k)
@@ -92,10 +95,14 @@ func (f coding) loop(r tileRegs, s, d reg.GPPhysical, body func()) {
 			step /= 2 // scales of all blocks come before the minima
 		}
 		MOVQ(s, d)
+		r.prefetchScales(next, f.record())
 		MOVQ(U32(8), count)
 		Label("block")
+	} else {
+		r.prefetchScales(next, f.sBlock())
 	}
 	body()
+	r.prefetch(f.wBlock())
 	r.advance(q8X, f.wBlock())
 	SUBQ(U32(f.wBlock()-step), s)
 	if f.super {
@@ -103,6 +110,9 @@ func (f coding) loop(r tileRegs, s, d reg.GPPhysical, body func()) {
 		DECQ(count)
 		JNE(LabelRef("block"))
 		LEAQ(Mem{Base: d, Disp: f.record()}, s)
+		r.nextScales(s, next)
+	} else {
+		SUBQ(U32(f.wBlock()-step), next)
 	}
 	DECQ(r.k)
 	JNE(LabelRef("loop"))
@@ -132,17 +142,15 @@ func (f coding) parts() int {
 	return 1
 }
 
-// start gives VPDPBUSD's accumulators what undoes the codes' offset.
-func (f coding) start(r tileRegs, part, t int, sum reg.VecPhysical, zero func()) {
+// begin is what a token's sum of a part begins with: magic, and what undoes the codes' offset.
+func (f coding) begin(r tileRegs, part, t int, none Mem) Mem {
 	switch {
 	case f.half:
-		VPBROADCASTD(r.token(t, actHalf+4*part), sum)
-	case f.zero > 0:
-		VPBROADCASTD(r.token(t, actSum), sum)
-		VPSRAD(Imm(uint64(f.zero)), sum, sum)
-	default:
-		zero()
+		return r.token(t, actHalf+4*part)
+	case f.start > 0:
+		return r.token(t, f.start)
 	}
+	return none
 }
 
 // code512 brings group g's codes into c.
@@ -170,36 +178,37 @@ func (f coding) code512(base reg.GPPhysical, g int, low, high, c, t reg.VecPhysi
 	VPTERNLOGD(U8(0xf8), high, t, c) // c | t&high
 }
 
-func codesVNNI(f coding, panels, tokens int, lowMask, highMask Mem) {
+func codesVNNI(f coding, panels, tokens int, k codeConsts) {
 	tile512(name("codes512"+f.name, panels, tokens), panels, tokens, func(r tileRegs, acc func(p, t int) reg.VecPhysical) {
 		s, d := reg.R11, reg.R12
 		sum := zmm[panels*tokens:][:tokens]
-		c, upper, low, high, scale, minimum := zmm[31], zmm[30], zmm[29], zmm[28], zmm[27], zmm[26]
-		VPBROADCASTD(lowMask, low)
+		c, upper, low, high := zmm[31], zmm[30], zmm[29], zmm[28]
+		scale := upper // which is free behind a part's codes
+		VPBROADCASTD(k.low, low)
 		if f.bits > 4 {
-			VPBROADCASTD(highMask, high)
+			VPBROADCASTD(k.high[f.bits], high)
 		}
 		f.loop(r, s, d, func() {
 			for p, base := range r.w {
 				// scales loads 16 f16 scales, or 8-bit ones and multiplies them by their f16 scale.
-				scales := func(disp, super int, v reg.VecPhysical) {
+				scales := func(disp, super int) {
 					m := Mem{Base: base, Index: s, Scale: 1, Disp: disp}
 					switch {
 					case !f.super:
-						VCVTPH2PS(m, v)
+						VCVTPH2PS(m, scale)
 						return
 					case f.half:
-						VPMOVSXBD(m, v)
+						VPMOVSXBD(m, scale)
 					default:
-						VPMOVZXBD(m, v)
+						VPMOVZXBD(m, scale)
 					}
-					VCVTDQ2PS(v, v)
+					VCVTDQ2PS(scale, scale)
 					VCVTPH2PS(Mem{Base: base, Index: d, Scale: 1, Disp: super}, c)
-					VMULPS(c, v, v)
+					VMULPS(c, scale, scale)
 				}
 				for part := range f.parts() {
 					for t := range tokens {
-						f.start(r, part, t, sum[t], func() { VPXORD(sum[t], sum[t], sum[t]) })
+						VPBROADCASTD(f.begin(r, part, t, k.start), sum[t])
 					}
 					groups := 8 / f.parts()
 					for g := part * groups; g < (part+1)*groups; g++ {
@@ -208,28 +217,23 @@ func codesVNNI(f coding, panels, tokens int, lowMask, highMask Mem) {
 							VPDPBUSD_BCST(r.token(t, 4*g), c, sum[t])
 						}
 					}
-					scales(16*part, superScale, scale)
+					scales(16*part, superScale)
+					VMULPS_BCST(k.minus, scale, c)
 					for t := range tokens {
-						VCVTDQ2PS(sum[t], sum[t])
-						VMULPS(scale, sum[t], sum[t])
+						VFMADD213PS(c, scale, sum[t])
 						VFMADD231PS_BCST(r.token(t, actScale), sum[t], acc(p, t))
 					}
 				}
 				switch {
 				case f.mins > 0:
-					scales(32, 0, minimum)
+					scales(32, 0)
 					for t := range tokens {
-						VFNMADD231PS_BCST(r.token(t, actShift), minimum, acc(p, t))
+						VFNMADD231PS_BCST(r.token(t, actShift), scale, acc(p, t))
 					}
 				case f.mins < 0:
-					scales(superMins, superMin, minimum)
+					scales(superMins, superMin)
 					for t := range tokens {
-						VFMADD231PS_BCST(r.token(t, actShift), minimum, acc(p, t))
-					}
-				}
-				if tokens <= 2 {
-					for line := 0; line < f.wBlock(); line += 64 {
-						PREFETCHT0(Mem{Base: base, Disp: prefetchAhead + line})
+						VFMADD231PS_BCST(r.token(t, actShift), scale, acc(p, t))
 					}
 				}
 			}
@@ -239,7 +243,7 @@ func codesVNNI(f coding, panels, tokens int, lowMask, highMask Mem) {
 
 // codesAVX2 forms the same integers with VPMADDUBSW, whose pairs stay below 2·63·127 < 2¹⁵; of 4-bit codes a whole
 // block's sum does: 8·2·15·127.
-func codesAVX2(f coding, tokens int, ones, low, high Mem) {
+func codesAVX2(f coding, tokens int, k codeConsts) {
 	tile256(name("codes256"+f.name, 1, tokens), 1, tokens, func(r tileRegs, acc func(p, h, t int) reg.VecPhysical) {
 		s, d := reg.R11, reg.R12
 		sum := ymm[2*tokens:][:tokens]
@@ -264,17 +268,16 @@ func codesAVX2(f coding, tokens int, ones, low, high Mem) {
 					VMULPS(c, v, v)
 				}
 				for part := range f.parts() {
-					zero := func(t int) { VPXOR(sum[t], sum[t], sum[t]) }
 					for t := range tokens {
-						if f.bits == 4 {
-							zero(t)
+						if f.bits == 4 { // 16 bits at first
+							VPXOR(sum[t], sum[t], sum[t])
 						} else {
-							f.start(r, part, t, sum[t], func() { zero(t) })
+							VPBROADCASTD(f.begin(r, part, t, k.start), sum[t])
 						}
 					}
 					groups := 8 / f.parts()
 					for g := part * groups; g < (part+1)*groups; g++ {
-						f.code256(base, g, h, low, high, c, upper)
+						f.code256(base, g, h, k.low, k.high[f.bits], c, upper)
 						for t := range tokens {
 							VPBROADCASTD(r.token(t, 4*g), x)
 							VPMADDUBSW(x, c, x)
@@ -282,21 +285,19 @@ func codesAVX2(f coding, tokens int, ones, low, high Mem) {
 								VPADDW(x, sum[t], sum[t])
 								continue
 							}
-							VPMADDWD(ones, x, x)
+							VPMADDWD(k.ones, x, x)
 							VPADDD(x, sum[t], sum[t])
 						}
 					}
 					scales(16*part, superScale, scale)
+					VMULPS(k.minus, scale, c)
 					for t := range tokens {
 						if f.bits == 4 {
-							VPMADDWD(ones, sum[t], sum[t])
-							if f.zero > 0 {
-								f.start(r, part, t, x, nil)
-								VPADDD(x, sum[t], sum[t])
-							}
+							VPMADDWD(k.ones, sum[t], sum[t])
+							VPBROADCASTD(f.begin(r, part, t, k.start), x)
+							VPADDD(x, sum[t], sum[t])
 						}
-						VCVTDQ2PS(sum[t], sum[t])
-						VMULPS(scale, sum[t], sum[t])
+						VFMADD213PS(c, scale, sum[t])
 						VBROADCASTSS(r.token(t, actScale), x)
 						VFMADD231PS(x, sum[t], acc(0, h, t))
 					}
@@ -344,25 +345,29 @@ func (f coding) code256(base reg.GPPhysical, g, h int, low, high Mem, c, t reg.V
 	VPOR(t, c, c)
 }
 
+// codeConsts are the constants of a level's kernels.
+type codeConsts struct {
+	low, ones, minus, start Mem
+	high                    map[int]Mem // by bits
+}
+
 // codes writes the kernels of one level.
 func codes(what string) {
-	low := vector8(what+"Low", 0x0f0f0f0f)
-	var ones Mem
+	c := codeConsts{low: vector8(what+"Low", 0x0f0f0f0f), minus: float8(what+"Minus", -magic), start: float8(what+"Start", magic), high: map[int]Mem{}}
 	if what == "codes256" {
-		ones = vector8(what+"Ones", 0x00010001)
+		c.ones = vector8(what+"Ones", 0x00010001)
 	}
-	high := map[int]Mem{4: {}}
 	for _, f := range codings {
-		if _, have := high[f.bits]; !have {
-			high[f.bits] = vector8(fmt.Sprint(what, "Upper", f.bits), f.upper())
+		if _, have := c.high[f.bits]; !have && f.bits > 4 {
+			c.high[f.bits] = vector8(fmt.Sprint(what, "Upper", f.bits), f.upper())
 		}
 		for _, k := range kinds {
 			if k.kind == what+f.name {
 				k.each(func(p, t int) {
 					if what == "codes512" {
-						codesVNNI(f, p, t, low, high[f.bits])
+						codesVNNI(f, p, t, c)
 					} else {
-						codesAVX2(f, t, ones, low, high[f.bits])
+						codesAVX2(f, t, c)
 					}
 				})
 			}

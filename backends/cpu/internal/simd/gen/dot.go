@@ -6,9 +6,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// prefetchAhead is how many bytes before their use the weights of a panel are asked for.
-const prefetchAhead = 1024
-
 // A dot kernel multiplies bf16 panels whose k advances in pairs with bf16 activations: one VDPBF16PS per pair. K counts
 // values and is even.
 func dotBF16(panels, tokens int) {
@@ -28,33 +25,41 @@ func dotBF16(panels, tokens int) {
 }
 
 // A q8 kernel multiplies panels of 8-bit blocks (simd.PackQ8 has the layout) with 8-bit activations: per block of 32
-// values eight groups of 16 rows × 4 weights, an exact 32-bit sum, then one multiplication by the weights' scales and one
-// fused multiply-add by the activation's scale.
+// values eight groups of 16 rows × 4 weights, an exact 32-bit sum, then its product with the weights' scales and one fused
+// multiply-add by the activation's scale.
+//
+// The sum begins at magic: as bits of a float32 it then is 1.5·2²³ + sum, without a conversion, and a fused multiply-add
+// with −1.5·2²³·scale, which is exact, rounds the product like a multiplication of the converted sum.
 
 const (
 	q8Block = 512 // bytes of one panel's integers per block
-	q8X     = 52  // bytes of a simd.Q8Block
+	q8X     = 64  // bytes of a simd.Q8Block
 )
 
 // q8Loop runs body for every block; s indexes the panels' scales, which lie behind their integers: relative to the
 // advancing panel pointer they come nearer by 512 − 32 bytes a block.
 func (r tileRegs) q8Loop(s reg.GPPhysical, body func()) {
+	next := r.spare()[0]
 	MOVQ(Mem{Base: r.t, Disp: tileScales}, s)
+	r.nextScales(s, next)
 	MOVQ(Mem{Base: r.t, Disp: tileK}, r.k)
 	SHRQ(Imm(5), r.k)
 	JEQ(LabelRef("end"))
 	Label("loop")
 	body()
+	r.prefetch(q8Block)
+	r.prefetchScales(next, 32)
 	r.advance(q8X, q8Block)
 	SUBQ(U32(q8Block-32), s)
+	SUBQ(U32(q8Block-32), next)
 	DECQ(r.k)
 	JNE(LabelRef("loop"))
 	Label("end")
 }
 
-// dotQ8VNNI uses VPDPBUSD: weights are stored as unsigned, offset by 128, which the −128·Σ of the activations undoes.
+// dotQ8VNNI uses VPDPBUSD: weights are stored as unsigned, offset by 128, which the activations' blocks undo.
 // Where registers allow it, panels share broadcast activations, which cuts the loads to little more than half.
-func dotQ8VNNI(panels, tokens int) {
+func dotQ8VNNI(panels, tokens int, magic Mem) {
 	tile512(name("dotQ8VNNI", panels, tokens), panels, tokens, func(r tileRegs, acc func(p, t int) reg.VecPhysical) {
 		s := reg.R11
 		together := 1 // panels at a time
@@ -68,7 +73,7 @@ func dotQ8VNNI(panels, tokens int) {
 				group := r.w[first : first+together]
 				for t := range tokens {
 					for p := range group {
-						VPBROADCASTD(r.token(t, 36), sum(p, t))
+						VPBROADCASTD(r.token(t, actStart128), sum(p, t))
 					}
 				}
 				for g := range 8 {
@@ -87,16 +92,11 @@ func dotQ8VNNI(panels, tokens int) {
 					}
 				}
 				for p, base := range group {
-					if tokens <= 2 {
-						for line := range 8 {
-							PREFETCHT0(Mem{Base: base, Disp: prefetchAhead + 64*line})
-						}
-					}
 					VCVTPH2PS(Mem{Base: base, Index: s, Scale: 1}, x)
+					VMULPS_BCST(magic, x, w[0])
 					for t := range tokens {
-						VCVTDQ2PS(sum(p, t), sum(p, t))
-						VMULPS(x, sum(p, t), sum(p, t))
-						VFMADD231PS_BCST(r.token(t, 32), sum(p, t), acc(first+p, t))
+						VFMADD213PS(w[0], x, sum(p, t))
+						VFMADD231PS_BCST(r.token(t, actScale), sum(p, t), acc(first+p, t))
 					}
 				}
 			}
@@ -105,7 +105,7 @@ func dotQ8VNNI(panels, tokens int) {
 }
 
 // dotQ8AVX2 forms the same integers with VPMADDUBSW on |w| and x·sign(w), whose pairs stay below 2·128·127 < 2¹⁵.
-func dotQ8AVX2(tokens int, ones, flip Mem) {
+func dotQ8AVX2(tokens int, ones, flip, magic, start Mem) {
 	tile256(name("dotQ8AVX2", 1, tokens), 1, tokens, func(r tileRegs, acc func(p, h, t int) reg.VecPhysical) {
 		s := reg.R11
 		sum := func(t int) reg.VecPhysical { return ymm[2*tokens+t] }
@@ -113,7 +113,7 @@ func dotQ8AVX2(tokens int, ones, flip Mem) {
 		r.q8Loop(s, func() {
 			for h := range 2 {
 				for t := range tokens {
-					VPXOR(sum(t), sum(t), sum(t))
+					VMOVDQU(start, sum(t))
 				}
 				for g := range 8 {
 					VMOVDQU(Mem{Base: r.w[0], Disp: 64*g + 32*h}, w)
@@ -128,10 +128,10 @@ func dotQ8AVX2(tokens int, ones, flip Mem) {
 					}
 				}
 				VCVTPH2PS(Mem{Base: r.w[0], Index: s, Scale: 1, Disp: 16 * h}, w)
+				VMULPS(magic, w, abs)
 				for t := range tokens {
-					VCVTDQ2PS(sum(t), sum(t))
-					VMULPS(w, sum(t), sum(t))
-					VBROADCASTSS(r.token(t, 32), x)
+					VFMADD213PS(abs, w, sum(t))
+					VBROADCASTSS(r.token(t, actScale), x)
 					VFMADD231PS(x, sum(t), acc(0, h, t))
 				}
 			}

@@ -432,6 +432,7 @@ func transpose() {
 // quantize writes the activation blocks that the q8 kernels read.
 func quantize() {
 	abs, tiny, top := vector8("absMask", 0x7fffffff), float8("q8Tiny", 1e-30), float8("q8Max", 127)
+	magics := float8("q8Magic", magic)
 	order := GLOBL("q8Order", RODATA|NOPTR)
 	for i, v := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
 		DATA(4*i, U32(v))
@@ -471,15 +472,21 @@ func quantize() {
 	VPERMD(ymm[0], ymm[15], ymm[0])
 	VMOVDQU(ymm[0], Mem{Base: r[0]})
 	VPXOR(xmm[11], xmm[11], xmm[11])
+	start := func(y, shift, disp int) {
+		VPSLLD(Imm(uint64(shift)), xmm[y], xmm[9])
+		VPADDD(xmm[12], xmm[9], xmm[9])
+		VMOVD(xmm[9], Mem{Base: r[0], Disp: disp})
+	}
+	VMOVDQU(magics, xmm[12])
 	for j, y := range []int{8, 10} {
 		horizontal(ymm[y], xmm[y], xmm[9], addi)
 		VPSUBD(xmm[y], xmm[11], xmm[y])
-		VPSLLD(Imm(5), xmm[y], xmm[9])
-		VMOVD(xmm[9], Mem{Base: r[0], Disp: actHalf + 4*j})
+		start(y, 5, actHalf+4*j)
 	}
 	VPADDD(xmm[10], xmm[8], xmm[8])
-	VPSLLD(Imm(7), xmm[8], xmm[9])
-	VMOVD(xmm[9], Mem{Base: r[0], Disp: actSum})
+	start(8, 7, actStart128)
+	start(8, 3, actStart8)
+	start(8, 4, actStart16)
 	VCVTDQ2PS(xmm[8], xmm[8])
 	VMULSS(xmm[5], xmm[8], xmm[8])
 	VMOVSS(xmm[8], Mem{Base: r[0], Disp: actShift})

@@ -23,10 +23,10 @@ type tiles struct {
 // Up to 8 tokens are what decoding meets; tiles of 14 serve many, with as many accumulators as registers allow.
 var (
 	wide  = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}, 14: {2, 1}}
-	q8    = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}}
+	q8    = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {1}}
 	half  = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {1}, 4: {1}, 5: {1}, 6: {1}}
 	bytes = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}}
-	coded = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {2, 1}, 4: {2, 1}, 7: {2, 1}}
+	coded = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {2, 1}, 4: {2, 1}, 5: {1}, 6: {1}, 7: {1}, 8: {1}, 14: {1}}
 )
 
 var kinds = append([]tiles{
@@ -38,7 +38,7 @@ var kinds = append([]tiles{
 func codedKinds() []tiles {
 	var ks []tiles
 	for _, f := range codings {
-		ks = append(ks, tiles{"codes512" + f.name, coded, 7}, tiles{"codes256" + f.name, bytes, 4})
+		ks = append(ks, tiles{"codes512" + f.name, coded, 14}, tiles{"codes256" + f.name, bytes, 4})
 	}
 	return ks
 }
@@ -81,9 +81,10 @@ func main() {
 		}
 	case "dot":
 		ones, flip := vector8("q8Ones", 0x00010001), vector8("q8Flip", 0x80808080)
+		minus, start := float8("q8Minus", -magic), float8("q8Start", magic)
 		kinds[6].each(dotBF16)
-		kinds[7].each(dotQ8VNNI)
-		kinds[8].each(func(_, t int) { dotQ8AVX2(t, ones, flip) })
+		kinds[7].each(func(p, t int) { dotQ8VNNI(p, t, minus) })
+		kinds[8].each(func(_, t int) { dotQ8AVX2(t, ones, flip, minus, start) })
 	case "pairs":
 		upper := vector8("pairsUpper", 0xffff0000)
 		kinds[9].each(func(p, t int) { pairs512(p, t, upper) })

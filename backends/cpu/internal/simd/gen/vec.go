@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -30,6 +31,8 @@ const (
 	tileKStride = 72
 	tileScales  = 80
 	tileAdd     = 88
+	tileAhead   = 96
+	tileNext    = 104
 )
 
 // tileRegs are the general-purpose registers of a tile kernel.
@@ -39,6 +42,7 @@ type tileRegs struct {
 	x      []reg.GPPhysical // pointers to every third token's activations
 	stride reg.GPPhysical   // between tokens; C's pointer before and after the loop
 	k      reg.GPPhysical   // counts down; C's stride before and after the loop
+	ahead  reg.GPPhysical   // how many bytes before their use weights are asked for
 }
 
 // begin opens the function and loads the panel pointers.
@@ -51,11 +55,45 @@ func begin(name string, panels, tokens int) tileRegs {
 		MOVQ(Mem{Base: r.t, Disp: tileW + 8*p}, g)
 	}
 	r.x = []reg.GPPhysical{reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10}[:(tokens+2)/3]
+	r.ahead = r.spare()[0]
 	return r
+}
+
+// spare lists the registers that neither panels nor activations take, but R11 and R12.
+func (r tileRegs) spare() []reg.GPPhysical {
+	all := []reg.GPPhysical{reg.R15, reg.R14, reg.R13, reg.R10, reg.R9, reg.R8, reg.RSI}
+	return slices.DeleteFunc(all, func(g reg.GPPhysical) bool {
+		return g == r.ahead || slices.Contains(r.w, g) || slices.Contains(r.x, g)
+	})
+}
+
+// nextScales makes next the index of the scales that lie behind those of s, in the panels that come next.
+func (r tileRegs) nextScales(s, next reg.GPPhysical) {
+	MOVQ(s, next)
+	ADDQ(Mem{Base: r.t, Disp: tileNext}, next)
+}
+
+// prefetchScales asks for n bytes of the panels' scales.
+func (r tileRegs) prefetchScales(next reg.GPPhysical, n int) {
+	for _, w := range r.w {
+		for at := 0; at < n; at += 64 {
+			PREFETCHT0(Mem{Base: w, Index: next, Scale: 1, Disp: at})
+		}
+	}
+}
+
+// prefetch asks for what each panel holds a fixed distance after the n bytes that the panel pointers are at.
+func (r tileRegs) prefetch(n int) {
+	for _, w := range r.w {
+		for at := 0; at < n; at += 64 {
+			PREFETCHT0(Mem{Base: w, Index: r.ahead, Scale: 1, Disp: at})
+		}
+	}
 }
 
 // loadX loads the activation pointers, after C was read.
 func (r tileRegs) loadX() {
+	MOVQ(Mem{Base: r.t, Disp: tileAhead}, r.ahead)
 	MOVQ(Mem{Base: r.t, Disp: tileXStride}, r.stride)
 	MOVQ(Mem{Base: r.t, Disp: tileX}, r.x[0])
 	for i := 1; i < len(r.x); i++ {
@@ -95,11 +133,7 @@ func (r tileRegs) loop(steps func(), unroll, xBytes, wBytes int, body func(u int
 	for u := range unroll {
 		body(u)
 	}
-	for _, w := range r.w {
-		for at := 0; at < wBytes*unroll; at += 64 {
-			PREFETCHT0(Mem{Base: w, Disp: prefetchAhead + at})
-		}
-	}
+	r.prefetch(wBytes * unroll)
 	r.advance(unroll*xBytes, unroll*wBytes)
 	SUBQ(Imm(uint64(unroll)), r.k)
 	JGE(LabelRef("loop"))

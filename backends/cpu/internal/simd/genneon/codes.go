@@ -1,25 +1,25 @@
 package main
 
 // A codes kernel multiplies panels of 4-, 5- or 6-bit codes (simd.Coding has the layout). Codes are never negative; what
-// a format subtracts from every code comes off through the sums of the activations, which are part of their blocks. A
-// format's minima take one more multiply-add with the activation's shift.
+// a format subtracts from every code comes off through what the sums begin with, which is part of the activations'
+// blocks. A format's minima take one more multiply-add with the activation's shift.
 type coding struct {
-	name  string
-	bits  int
-	zero  int  // −128·Σ of the activations shifted right by this undoes the codes' offset; 0: they have none
-	mins  int  // +1: a minimum is added to every value, −1: it is subtracted
-	super bool // 256 values share f16 scales of 8-bit scales
-	half  bool // a scale belongs to 16 values, and is signed; codes are offset by 32
+	name   string
+	bits   int
+	offset int  // where a block of activations has what undoes the codes' offset; 0: they have none
+	mins   int  // +1: a minimum is added to every value, −1: it is subtracted
+	super  bool // 256 values share f16 scales of 8-bit scales
+	half   bool // a scale belongs to 16 values, and is signed
 }
 
 var codings = []coding{
-	{name: "Q4_0", bits: 4, zero: 4},
+	{name: "Q4_0", bits: 4, offset: actStart8},
 	{name: "Q4_1", bits: 4, mins: +1},
-	{name: "Q5_0", bits: 5, zero: 3},
+	{name: "Q5_0", bits: 5, offset: actStart16},
 	{name: "Q5_1", bits: 5, mins: +1},
 	{name: "Q4_K", bits: 4, mins: -1, super: true},
 	{name: "Q5_K", bits: 5, mins: -1, super: true},
-	{name: "Q6_K", bits: 6, super: true, half: true},
+	{name: "Q6_K", bits: 6, offset: actHalf, super: true, half: true},
 }
 
 // Within a super-block's scales: the minima, the f16 scale of the scales and that of the minima.
@@ -57,16 +57,16 @@ func (c coding) record() int {
 type codes struct {
 	dots
 	coding
-	low, high int // masks of the lower four bits and of those above
-	a, b      int
 }
 
 func (f *file) codes(c coding, sdot bool, tokens int) {
-	f.kernel(dotKind(c.name, sdot), 1, tokens, func(t tile) {
-		k := codes{dots: newDots(t, sdot), coding: c}
-		k.low, k.high, k.a, k.b = k.free, k.free+1, k.free+2, k.free+3
+	k := codes{f.newDots(sdot, tokens), c}
+	f.kernel(dotKind(c.name, sdot), k.tile, func() {
+		f.fill(k.start, magicBits)
 		f.bytes(k.low, 0x0f)
-		f.bytes(k.high, 16*uint32(1<<(c.bits-4)-1))
+		if c.bits > 4 {
+			f.bytes(k.high, 16*uint32(1<<(c.bits-4)-1))
+		}
 		k.scales()
 		if c.super {
 			f.gop("LSR $8, R%d, R%d", regK, regK)
@@ -97,8 +97,10 @@ func (f *file) codes(c coding, sdot bool, tokens int) {
 // halves of four lines, then groups 4 to 7 in the upper ones.
 func (k codes) pass(first int) {
 	for upper := range 2 {
-		if upper == 0 || k.half {
-			k.start(upper)
+		if k.half {
+			k.begin(k.offset + 4*upper)
+		} else if upper == 0 {
+			k.begin(k.offset)
 		}
 		k.activations(upper)
 		for g := range 4 {
@@ -110,45 +112,24 @@ func (k codes) pass(first int) {
 		if upper == 0 && !k.half {
 			continue
 		}
+		at := 0
+		if k.half {
+			at = panelRows * upper
+		}
 		for v := 0; v < k.vecs; v += 2 {
-			h := (first + v) / 2
-			a, b := k.weightScales(panelRows*upper*boolInt(k.half), superScale, h)
-			k.scale(h, v/2, a, b)
+			h, free := (first+v)/2, k.free
+			m, add := [2]int{}, ""
 			if k.mins != 0 {
-				k.minima(h)
+				m, free = [2]int{free[0], free[1]}, free[2:]
+				if add = "fmla"; k.mins > 0 {
+					add = "fmls"
+					k.rowScales(m, 2*panelRows, 0, h, free)
+				} else {
+					k.rowScales(m, superMins, superMin, h, free)
+				}
 			}
-		}
-	}
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// start gives the sums what undoes the codes' offset.
-func (k codes) start(part int) {
-	for t := range k.tokens {
-		s := k.sum(t, 0)
-		switch {
-		case k.half:
-			k.ldr('s', s, regX+t, actHalf+4*part)
-			k.dup(s, sLane(s, 0))
-		case k.zero > 0:
-			k.ldr('s', s, regX+t, actSum)
-			k.dup(s, sLane(s, 0))
-			k.shift("sshr", s4(s), s4(s), k.zero)
-		default:
-			k.file.zero(s)
-		}
-		for v := 1; v < k.vecs; v++ {
-			if k.half || k.zero > 0 {
-				k.mov(k.sum(t, v), s)
-			} else {
-				k.file.zero(k.sum(t, v))
-			}
+			k.rowScales([2]int{k.a, k.b}, at, superScale, h, free)
+			k.scaled(h, v/2, m, add, free)
 		}
 	}
 }
@@ -188,49 +169,26 @@ func (k codes) code(g, v int) {
 	}
 }
 
-// weightScales loads the scales (or minima) of 8 rows, eights h, from at behind the block's; 8-bit ones are multiplied by
-// the f16 at super behind the super-block's. Registers of activations serve where no others are left.
-func (k codes) weightScales(at, super, h int) (a, b int) {
-	a, b = k.a, k.b
+// rowScales loads the scales (or minima) of 8 rows, eights h, into two registers, from at behind the block's; 8-bit ones
+// are multiplied by the f16 at super behind the super-block's.
+func (k codes) rowScales(to [2]int, at, super, h int, free []int) {
+	a, b := to[0], to[1]
 	if !k.super {
 		k.ldr('q', b, regScales, at+16*h)
 		k.op("fcvtl", s4(a), h4(b))
 		k.op("fcvtl2", s4(b), h8(b))
-		return a, b
+		return
 	}
 	widen, convert := "ushll", "ucvtf"
 	if k.half {
 		widen, convert = "sshll", "scvtf"
 	}
+	c, d := free[0], free[1]
 	k.ldr('d', b, regScales, at+8*h)
-	k.shift(widen, h8(b), b8(b), 0)
-	k.shift(widen, s4(a), h4(b), 0)
-	k.shift(widen+"2", s4(b), h8(b), 0)
-	c, d := k.b+1, k.b+2
-	if k.tokens > 2 {
-		c, d = k.x, k.x+1
-	}
+	k.floats(widen, convert, a, b)
 	k.ldr('q', c, regSuper, super+16*h)
 	k.op("fcvtl", s4(d), h4(c))
 	k.op("fcvtl2", s4(c), h8(c))
-	for _, s := range [][2]int{{a, d}, {b, c}} {
-		k.op(convert, s4(s[0]), s4(s[0]))
-		k.op("fmul", s4(s[0]), s4(s[0]), s4(s[1]))
-	}
-	return a, b
-}
-
-// minima adds what the minima of 8 rows give.
-func (k codes) minima(h int) {
-	at, add := 2*panelRows, "fmls"
-	if k.mins < 0 {
-		at, add = superMins, "fmla"
-	}
-	a, b := k.weightScales(at, superMin, h)
-	for t := range k.tokens {
-		k.ldr('s', k.x+t, regX+t, actShift)
-		for v, s := range []int{a, b} {
-			k.op(add, s4(k.acc(0, t, 2*h+v)), s4(s), sLane(k.x+t, 0))
-		}
-	}
+	k.op("fmul", s4(a), s4(a), s4(d))
+	k.op("fmul", s4(b), s4(b), s4(c))
 }

@@ -5,13 +5,9 @@ import "math"
 func (f *file) conversions() {
 	f.begin("toBF16", "rounds to nearest, ties to even; a NaN becomes 0x7fc0.", "dst *uint16, src *float32, n int", "")
 	half, one, nan := 16, 17, 18
-	for _, c := range []struct {
-		reg  int
-		bits uint32
-	}{{half, 0x7fff}, {one, 1}, {nan, 0x7fc00000}} {
-		f.gop("MOVW $0x%x, R%d", c.bits, regTemp)
-		f.gop("VDUP R%d, V%d.S4", regTemp, c.reg)
-	}
+	f.fill(half, 0x7fff)
+	f.fill(one, 1)
+	f.fill(nan, 0x7fc00000)
 	f.each8(2, func() {
 		f.two(0, 1, 1)
 		for i := range 2 {
@@ -142,9 +138,13 @@ func (f *file) transpose() {
 func (f *file) quantize() {
 	f.begin("quantizeQ8", "writes blocks of 32 values as 32 int8, the f32 scale max|x|/127, and what Q8Block derives from their sums.", "dst *byte, src *float32, blocks int", "")
 	top, tiny := 16, 17
-	for i, c := range []float32{127, 1e-30} {
-		f.gop("MOVW $0x%x, R%d", math.Float32bits(c), regTemp)
-		f.gop("VDUP R%d, V%d.S4", regTemp, top+i)
+	f.fill(top, math.Float32bits(127))
+	f.fill(tiny, math.Float32bits(1e-30))
+	f.gop("MOVW $0x%x, R6", magicBits)
+	// start stores magic + r·2^shift.
+	start := func(shift, r, at int) {
+		f.gop("ADDW R%d<<%d, R6, R%d", r, shift, regTemp)
+		f.gop("MOVW R%d, %d(R0)", regTemp, at)
 	}
 	f.gop("CBZ R2, end")
 	f.label("loop")
@@ -184,12 +184,13 @@ func (f *file) quantize() {
 		// The negative sum goes to R4 and R5.
 		f.gop("FMOVS F%d, R%d", s, 4+half)
 		f.gop("NEGW R%d, R%d", 4+half, 4+half)
-		f.gop("LSLW $5, R%d, R%d", 4+half, regTemp)
-		f.gop("MOVW R%d, %d(R0)", regTemp, actHalf+4*half)
+		start(5, 4+half, actHalf+4*half)
 	}
 	f.gop("ADDW R4, R5, R5")
-	f.gop("LSLW $7, R5, R%d", regTemp)
-	f.gop("MOVW R%d, %d(R0)", regTemp, actSum)
+	start(7, 5, actStart128)
+	start(3, 5, actStart8)
+	start(4, 5, actStart16)
+	f.gop("MOVW ZR, %d(R0)", actBytes-4)
 	f.gop("SCVTFWS R5, F24")
 	f.gop("FMULS F21, F24, F24")
 	f.gop("FMOVS F24, %d(R0)", actShift)

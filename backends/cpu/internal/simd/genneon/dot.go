@@ -1,48 +1,93 @@
 package main
 
 // The kernels of 8-bit blocks and of narrower codes multiply with 8-bit activations (simd.Q8Block): an exact 32-bit sum
-// per block of 32 values, one multiplication by the weights' scales and one fused multiply-add by the activation's scale.
+// per block of 32 values, its product with the weights' scales and one fused multiply-add by the activation's scale.
+//
 // 16 bytes of a panel are four values of four rows. With the dot product extension one SDOT meets them with four
 // activations, which are one lane; without it SMULL, SMULL2, ADDP and SADALP form the same integers: two products of
 // bytes are at most 2·128·127 < 2¹⁵.
+//
+// A sum begins at magic: as bits of a float32 it then is 1.5·2²³ + sum, without a conversion, and a fused multiply-add
+// with −1.5·2²³·scale, which is exact, rounds the product like a multiplication of the converted sum.
+const (
+	magic     = 3 << 22 // 1.5·2²³, where float32 counts in ones
+	magicBits = 0x4b400000
+)
 
 // Offsets in a simd.Q8Block.
 const (
-	actBytes = 52
-	actScale = 32
-	actSum   = 36
-	actShift = 40
-	actHalf  = 44
+	actBytes    = 64
+	actScale    = 32
+	actShift    = 36
+	actStart128 = 40
+	actStart8   = 44
+	actStart16  = 48
+	actHalf     = 52
 )
 
 const q8Bytes = 512 // of a panel's integers per block
 
-// dots is a kernel of 8-bit sums. So that accumulators, sums and activations fit the registers, tiles of many tokens take
-// a panel's block in two passes of 8 rows.
+// dots is a kernel of 8-bit sums. With one token or two, a panel's accumulators are registers. With more, the panel is
+// computed in two passes of 8 rows, for as many tokens as the sums of 8 rows fit the registers, and C accumulates: what
+// unpacking codes and preparing scales costs is then shared by all of them.
 type dots struct {
 	tile
-	sdot bool
-	vecs int // of 4 rows in a pass
-	x    int // first of the registers of activations, one per token
-	free int // first register behind them
+	sdot  bool
+	vecs  int // of 4 rows in a pass
+	x     int // first of the registers of activations, one per token
+	low   int // masks: of codes' lower four bits
+	high  int // and of those above; of 8-bit blocks the offset
+	a, b  int // weights; then their scales
+	start int // magic's bits
+	free  []int
 }
 
-func newDots(k tile, sdot bool) dots {
-	d := dots{tile: k, sdot: sdot, vecs: panelVecs}
-	if k.tokens > 2 {
+func (f *file) newDots(sdot bool, tokens int) dots {
+	d := dots{tile: tile{file: f, panels: 1, tokens: tokens, inC: tokens > 2}, sdot: sdot, vecs: panelVecs}
+	if d.inC {
 		d.vecs = panelVecs / 2
 	}
-	d.x = k.accs() + k.tokens*d.vecs
-	d.free = d.x + k.tokens
+	d.x = d.accs() + tokens*d.vecs
+	at := d.x + tokens
+	d.low, d.high, d.a, d.b, d.start = at, at+1, at+2, at+3, at+4
+	for i := at + 5; i < vectorRegs; i++ {
+		d.free = append(d.free, i)
+	}
+	for t := range tokens { // the activations' registers are free when a block's sums are complete
+		d.free = append(d.free, d.x+t)
+	}
 	return d
 }
 
 func (d dots) sum(t, v int) int { return d.accs() + t*d.vecs + v }
 
+// fill broadcasts 32 bits.
+func (f *file) fill(v int, bits uint32) {
+	f.gop("MOVW $0x%08x, R%d", bits, regTemp)
+	f.gop("VDUP R%d, V%d.S4", regTemp, v)
+}
+
 // activations loads the 16 activations that the groups 4h to 4h+3 meet.
 func (d dots) activations(h int) {
 	for t := range d.tokens {
 		d.ldr('q', d.x+t, regX+t, 16*h)
+	}
+}
+
+// begin gives the sums of all tokens what they begin with: what stands at an offset of the activations' blocks, or magic.
+func (d dots) begin(at int) {
+	for t := range d.tokens {
+		first := d.start
+		if at > 0 {
+			first = d.sum(t, 0)
+			d.ldr('s', first, regX+t, at)
+			d.dup(first, sLane(first, 0))
+		}
+		for v := range d.vecs {
+			if d.sum(t, v) != first {
+				d.mov(d.sum(t, v), first)
+			}
+		}
 	}
 }
 
@@ -63,19 +108,42 @@ func (d dots) dot(w, v, i int) {
 	}
 }
 
-// scale adds the sums, times the 8 rows' scales in a and b, times the activations' scales; h counts eights of rows from
-// the panel's first, at from the pass's. The activations' registers are free by now.
-func (d dots) scale(h, at, a, b int) {
-	for t := range d.tokens {
-		d.ldr('s', d.x+t, regX+t, actScale)
+// scaled adds to the accumulators the sums times the 8 rows' scales, which are in a and b, times the activations' scales;
+// and, where add is not empty, the minima m times the activations' shifts. h counts eights of rows from the panel's
+// first, at from the pass's.
+func (d dots) scaled(h, at int, m [2]int, add string, free []int) {
+	c := [2]int{free[0], free[1]} // −magic·scale
+	free = free[2:]
+	y, p, acc := free[0], free[1], [2]int{free[2], free[3]}
+	d.op("fneg", s4(p), s4(d.start))
+	for v, s := range []int{d.a, d.b} {
+		d.op("fmul", s4(c[v]), s4(p), s4(s))
 	}
-	for v, s := range []int{a, b} {
-		for t := range d.tokens {
-			sum := d.sum(t, 2*at+v)
-			d.op("scvtf", s4(sum), s4(sum))
-			d.op("fmul", s4(sum), s4(sum), s4(s))
-			d.op("fmla", s4(d.acc(0, t, 2*h+v)), s4(sum), sLane(d.x+t, 0))
+	each := func(t int) {
+		d.ldr('d', y, regX+t, actScale) // and the shift
+		if d.inC {
+			d.ldp(acc[0], acc[1], regC, 32*h)
+		} else {
+			acc = [2]int{d.acc(0, t, 2*h), d.acc(0, t, 2*h+1)}
 		}
+		for v, s := range []int{d.a, d.b} {
+			d.mov(p, c[v])
+			d.op("fmla", s4(p), s4(d.sum(t, 2*at+v)), s4(s))
+			d.op("fmla", s4(acc[v]), s4(p), sLane(y, 0))
+			if add != "" {
+				d.op(add, s4(acc[v]), s4(m[v]), sLane(y, 1))
+			}
+		}
+		if d.inC {
+			d.stp(acc[0], acc[1], regC, 32*h)
+		}
+	}
+	if d.inC {
+		d.eachC(each)
+		return
+	}
+	for t := range d.tokens {
+		each(t)
 	}
 }
 
@@ -106,37 +174,35 @@ func dotKind(kind string, sdot bool) string {
 	return "neon" + kind
 }
 
-// q8 multiplies panels of 8-bit blocks (simd.PackQ8 has the layout; its integers are offset by 128).
+// q8 multiplies panels of 8-bit blocks (simd.PackQ8 has the layout).
 func (f *file) q8(sdot bool, tokens int) {
-	f.kernel(dotKind("Q8", sdot), 1, tokens, func(k tile) {
-		d := newDots(k, sdot)
-		a, b, flip := d.free, d.free+1, d.free+2
-		f.bytes(flip, 0x80)
+	d := f.newDots(sdot, tokens)
+	f.kernel(dotKind("Q8", sdot), d.tile, func() {
+		f.fill(d.start, magicBits)
+		f.bytes(d.high, 0x80)
 		d.scales()
 		f.gop("LSR $5, R%d, R%d", regK, regK)
 		f.gop("CBZ R%d, end", regK)
 		f.label("loop")
 		d.passes(func(first int) {
-			for i := range tokens * d.vecs {
-				f.zero(d.sum(0, i))
-			}
+			d.begin(0)
 			for g := range 8 {
 				if g%4 == 0 {
 					d.activations(g / 4)
 				}
 				for v := 0; v < d.vecs; v += 2 {
-					f.ldp(a, b, regW, 64*g+16*(first+v))
-					for i, w := range []int{a, b} {
-						f.op("eor", b16(w), b16(w), b16(flip))
+					f.ldp(d.a, d.b, regW, 64*g+16*(first+v))
+					for i, w := range []int{d.a, d.b} {
+						f.op("eor", b16(w), b16(w), b16(d.high))
 						d.dot(w, v+i, g%4)
 					}
 				}
 			}
 			for v := 0; v < d.vecs; v += 2 {
-				f.ldr('q', b, regScales, 8*(first+v))
-				f.op("fcvtl", s4(a), h4(b))
-				f.op("fcvtl2", s4(b), h8(b))
-				d.scale((first+v)/2, v/2, a, b)
+				f.ldr('q', d.b, regScales, 8*(first+v))
+				f.op("fcvtl", s4(d.a), h4(d.b))
+				f.op("fcvtl2", s4(d.b), h8(d.b))
+				d.scaled((first+v)/2, v/2, [2]int{}, "", d.free)
 			}
 		})
 		d.advance(q8Bytes)

@@ -19,13 +19,12 @@ type kind struct {
 	bulk   int
 }
 
-// 24 of the 32 registers are accumulators where many tokens come; with few, several panels keep the pipes busy. Pairs
-// need a mask, and sums of bytes a register for each four rows besides the accumulator.
+// 24 of the 32 registers are accumulators where many tokens come; with few, several panels keep the pipes busy. Pairs need
+// a mask. The sums of eight tokens with 8 rows fill 16 registers.
 var (
 	many = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {2, 1}, 4: {1}, 5: {1}, 6: {1}}
 	five = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {2, 1}, 4: {1}, 5: {1}}
-	four = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}}
-	thre = map[int][]int{1: {1}, 2: {1}, 3: {1}}
+	dot8 = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}, 5: {1}, 6: {1}, 8: {1}}
 )
 
 func (k kind) each(f func(panels, tokens int)) {
@@ -76,14 +75,10 @@ func generate() map[string][]byte {
 
 	f, tables = new(file), ""
 	for _, sdot := range []bool{false, true} {
-		panels, bulk := thre, 3
-		if sdot {
-			panels, bulk = four, 4
-		}
-		one(kind{dotKind("Q8", sdot), panels, bulk}, func(_, t int) { f.q8(sdot, t) })
+		one(kind{dotKind("Q8", sdot), dot8, 8}, func(_, t int) { f.q8(sdot, t) })
 		list := fmt.Sprintf("var %sTiles = [codings]Tiles{\n", dotKind("Codes", sdot))
 		for _, c := range codings {
-			one(kind{dotKind(c.name, sdot), panels, bulk}, func(_, t int) { f.codes(c, sdot, t) })
+			one(kind{dotKind(c.name, sdot), dot8, 8}, func(_, t int) { f.codes(c, sdot, t) })
 			list += fmt.Sprintf("\t%s: %sTiles,\n", c.name, dotKind(c.name, sdot))
 		}
 		tables += list + "}\n\n"

@@ -7,7 +7,8 @@ package main
 var elements = []string{"F32", "F16", "BF16"}
 
 func (f *file) rows(e string, panels, tokens int) {
-	f.kernel("neonRows"+e, panels, tokens, func(k tile) {
+	k := tile{file: f, panels: panels, tokens: tokens}
+	f.kernel("neonRows"+e, k, func() {
 		x := k.accs()
 		a, b := x+tokens, x+tokens+1
 		f.gop("MOVD %d(R0), R%d", tileKStride, regStride)
@@ -52,7 +53,8 @@ func (f *file) rows(e string, panels, tokens int) {
 // A pairs kernel multiplies bf16 panels whose k advances in pairs with f32 activations: the lower half of each 32-bit
 // word, shifted up, is the even value, and the upper half, the lower cleared, the odd one. K counts values and is even.
 func (f *file) pairs(panels, tokens int) {
-	f.kernel("neonPairs", panels, tokens, func(k tile) {
+	k := tile{file: f, panels: panels, tokens: tokens}
+	f.kernel("neonPairs", k, func() {
 		x := k.accs()
 		mask, even, odd := x+tokens, x+tokens+1, []int{x + tokens + 2, x + tokens + 3}
 		f.bytes(mask, 0xff)
