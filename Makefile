@@ -3,7 +3,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-.PHONY: serve build windows test lint fuzz generate counts
+.PHONY: serve build windows test lint fuzz generate counts bench-peers
 
 # Builds ullm and serves the embedded model on the CPU, with a chat page, at port 8000.
 serve: build
@@ -41,3 +41,9 @@ generate:
 # Takes the simulated instructions and cycles of the kernels anew: internal/counts fails where they become worse.
 counts:
 	$(GO) test ./internal/counts -count=1 -update
+
+# Measures ullm beside OpenVINO, which lands in .cache/peers, and llama.cpp, where LLAMA names the directory of its programs,
+# on MODEL, a Hugging Face directory: prefill and decode in four formats, medians of alternating runs, and the ratios.
+bench-peers: build
+	@[ -n "$(MODEL)" ] || { echo "make bench-peers: name a model: make bench-peers MODEL=DIR LLAMA=DIR" >&2; exit 1; }
+	$(GO) run ./bench/peers -openvino -model '$(MODEL)' $(if $(LLAMA),-llama '$(LLAMA)') $(PEERS)

@@ -45,22 +45,22 @@ func TestParseWorkload(t *testing.T) {
 
 func TestJobs(t *testing.T) {
 	w := Workload{Requests: 200, In: [2]int{3, 9}, Out: [2]int{1, 4}, Seed: 5}
-	jobs := w.jobs(17)
+	jobs := w.Jobs(17)
 	shortest, longest := 9, 3
 	for _, j := range jobs {
-		shortest, longest = min(shortest, len(j.prompt)), max(longest, len(j.prompt))
-		if j.out < 1 || j.out > 4 || slices.Min(j.prompt) < 0 || slices.Max(j.prompt) > 16 {
+		shortest, longest = min(shortest, len(j.Prompt)), max(longest, len(j.Prompt))
+		if j.Out < 1 || j.Out > 4 || slices.Min(j.Prompt) < 0 || slices.Max(j.Prompt) > 16 {
 			t.Fatalf("%+v", j)
 		}
 	}
 	if shortest != 3 || longest != 9 {
 		t.Errorf("prompts have %d to %d tokens", shortest, longest)
 	}
-	same := func(a, b job) bool { return a.out == b.out && slices.Equal(a.prompt, b.prompt) }
-	if !slices.EqualFunc(jobs, w.jobs(17), same) {
+	same := func(a, b Job) bool { return a.Out == b.Out && slices.Equal(a.Prompt, b.Prompt) }
+	if !slices.EqualFunc(jobs, w.Jobs(17), same) {
 		t.Error("the same seed gives other requests")
 	}
-	if w.Seed = 6; slices.EqualFunc(jobs, w.jobs(17), same) {
+	if w.Seed = 6; slices.EqualFunc(jobs, w.Jobs(17), same) {
 		t.Error("another seed gives the same requests")
 	}
 }
@@ -145,8 +145,8 @@ func TestWorkloadOnEngine(t *testing.T) {
 	}()
 	w := Workload{Requests: 6, In: [2]int{1, 20}, Out: [2]int{2, 9}, Concurrency: 3}
 	want := 0
-	for _, j := range w.jobs(e.Tokenizer().Size()) {
-		want += j.out
+	for _, j := range w.Jobs(e.Tokenizer().Size()) {
+		want += j.Out
 	}
 	r, err := w.Run(t.Context(), e)
 	if err != nil || r.OutputSize != want || r.Failed != 0 || r.Requests != 6 || r.Batch != 3 || !(r.TokensPerSecond.Median > 0) ||

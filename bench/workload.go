@@ -68,20 +68,21 @@ func ParseWorkload(s string) (Workload, error) {
 	return w, nil
 }
 
-// job is one request.
-type job struct {
-	prompt []int32
-	out    int
+// Job is one request: a prompt of token ids, and how many tokens are to follow it.
+type Job struct {
+	Prompt []int32 `json:"prompt"`
+	Out    int     `json:"out"`
 }
 
-func (w Workload) jobs(vocab int) []job {
+// Jobs are the workload's requests, their ids below vocab.
+func (w Workload) Jobs(vocab int) []Job {
 	g := rand.New(rand.NewPCG(w.Seed, 0))
 	between := func(r [2]int) int { return r[0] + g.IntN(r[1]-r[0]+1) }
-	jobs := make([]job, w.Requests)
+	jobs := make([]Job, w.Requests)
 	for i := range jobs {
-		j := job{prompt: make([]int32, between(w.In)), out: between(w.Out)}
-		for k := range j.prompt {
-			j.prompt[k] = int32(g.IntN(vocab))
+		j := Job{Prompt: make([]int32, between(w.In)), Out: between(w.Out)}
+		for k := range j.Prompt {
+			j.Prompt[k] = int32(g.IntN(vocab))
 		}
 		jobs[i] = j
 	}
@@ -89,14 +90,14 @@ func (w Workload) jobs(vocab int) []job {
 }
 
 // client runs one request to its end. It calls token as text arrives, and answers how many tokens were generated.
-type client func(ctx context.Context, j job, token func()) (tokens int, err error)
+type client func(ctx context.Context, j Job, token func()) (tokens int, err error)
 
 // Run sends the workload to an engine.
 func (w Workload) Run(ctx context.Context, e *ullm.Engine) (Result, error) {
 	greedy := 0.0
-	return w.run(ctx, e.Tokenizer().Size(), func(ctx context.Context, j job, token func()) (int, error) {
+	return w.run(ctx, e.Tokenizer().Size(), func(ctx context.Context, j Job, token func()) (int, error) {
 		n := 0
-		for _, err := range e.Generate(ctx, ullm.Request{Tokens: j.prompt, MaxTokens: j.out, Temperature: &greedy, IgnoreEOS: true}) {
+		for _, err := range e.Generate(ctx, ullm.Request{Tokens: j.Prompt, MaxTokens: j.Out, Temperature: &greedy, IgnoreEOS: true}) {
 			if err != nil {
 				return n, err
 			}
@@ -109,32 +110,39 @@ func (w Workload) Run(ctx context.Context, e *ullm.Engine) (Result, error) {
 
 // RunURL sends the workload to a server that speaks OpenAI's API. Prompts are token ids below vocab.
 func (w Workload) RunURL(ctx context.Context, url, modelName, apiKey string, vocab int) (Result, error) {
-	url = strings.TrimSuffix(strings.TrimSuffix(url, "/"), "/v1") + "/v1/completions"
-	return w.run(ctx, vocab, func(ctx context.Context, j job, token func()) (int, error) {
-		body, err := json.Marshal(map[string]any{"model": modelName, "prompt": j.prompt, "max_tokens": j.out, "temperature": 0,
-			"ignore_eos": true, "stream": true, "stream_options": map[string]any{"include_usage": true}})
-		if err != nil {
-			return 0, err
-		}
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-		if err != nil {
-			return 0, err
-		}
-		r.Header.Set("Content-Type", "application/json")
-		if apiKey != "" {
-			r.Header.Set("Authorization", "Bearer "+apiKey)
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return 0, err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			b, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
-			return 0, fmt.Errorf("bench: %s answers %s: %s", url, resp.Status, b)
-		}
-		return readStream(resp.Body, token)
-	})
+	return w.run(ctx, vocab, Endpoint{url, modelName, apiKey}.Complete)
+}
+
+// Endpoint is a server that speaks OpenAI's API.
+type Endpoint struct{ URL, Model, APIKey string }
+
+// Complete sends one request, greedy and not to be ended early, and reads its stream: token is called when text arrives.
+// It returns how many tokens were generated.
+func (e Endpoint) Complete(ctx context.Context, j Job, token func()) (int, error) {
+	url := strings.TrimSuffix(strings.TrimSuffix(e.URL, "/"), "/v1") + "/v1/completions"
+	body, err := json.Marshal(map[string]any{"model": e.Model, "prompt": j.Prompt, "max_tokens": j.Out, "temperature": 0,
+		"ignore_eos": true, "stream": true, "stream_options": map[string]any{"include_usage": true}})
+	if err != nil {
+		return 0, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if e.APIKey != "" {
+		r.Header.Set("Authorization", "Bearer "+e.APIKey)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
+		return 0, fmt.Errorf("bench: %s answers %s: %s", url, resp.Status, b)
+	}
+	return readStream(resp.Body, token)
 }
 
 // readStream reads the server-sent events of a completion. The number of tokens is the server's own where it tells, since
@@ -186,36 +194,28 @@ func readStream(r io.Reader, token func()) (tokens int, err error) {
 // run sends all requests, as many at once as the workload says, and measures. Requests that fail are counted; the error
 // is the first one's.
 func (w Workload) run(ctx context.Context, vocab int, c client) (Result, error) {
-	jobs := w.jobs(vocab)
+	jobs := w.Jobs(vocab)
 	at := len(jobs)
 	if w.Concurrency > 0 {
 		at = min(at, w.Concurrency)
 	}
-	waiting := make(chan job, len(jobs))
-	for _, j := range jobs {
-		waiting <- j
+	waiting := make(chan int, len(jobs))
+	for i := range jobs {
+		waiting <- i
 	}
 	close(waiting)
 	var (
-		result       = Result{Test: "workload", Batch: at, Requests: len(jobs)}
-		mu           sync.Mutex
-		first, inter []float64 // seconds to a request's first token, and between two
-		failure      error
-		clients      sync.WaitGroup
+		result   = Result{Test: "workload", Batch: at, Requests: len(jobs)}
+		arrivals = make([][]float64, len(jobs))
+		mu       sync.Mutex
+		failure  error
+		clients  sync.WaitGroup
 	)
-	one := func(j job) {
-		var arrivals []time.Time
+	one := func(i int) {
 		begun := time.Now()
-		tokens, err := c(ctx, j, func() { arrivals = append(arrivals, time.Now()) })
+		tokens, err := c(ctx, jobs[i], func() { arrivals[i] = append(arrivals[i], time.Since(begun).Seconds()) })
 		mu.Lock()
 		defer mu.Unlock()
-		for i, t := range arrivals {
-			if i == 0 {
-				first = append(first, t.Sub(begun).Seconds())
-			} else {
-				inter = append(inter, t.Sub(arrivals[i-1]).Seconds())
-			}
-		}
 		result.OutputSize += tokens
 		if err != nil {
 			result.Failed++
@@ -225,16 +225,32 @@ func (w Workload) run(ctx context.Context, vocab int, c client) (Result, error) 
 	begun := time.Now()
 	for range at {
 		clients.Go(func() {
-			for j := range waiting {
-				one(j)
+			for i := range waiting {
+				one(i)
 			}
 		})
 	}
 	clients.Wait()
 	result.TokensPerSecond = spread([]float64{float64(result.OutputSize) / time.Since(begun).Seconds()})
-	result.TTFTP50, result.TTFTP99 = quantile(first, .5), quantile(first, .99)
-	result.InterP50, result.InterP99 = quantile(inter, .5), quantile(inter, .99)
+	result.Latencies(arrivals)
 	return result, failure
+}
+
+// Latencies fills in the quantiles of the times to the first token and between tokens, from the times at which each
+// request's tokens arrived: in seconds since it was sent.
+func (r *Result) Latencies(arrivals [][]float64) {
+	var first, inter []float64
+	for _, times := range arrivals {
+		for i, t := range times {
+			if i == 0 {
+				first = append(first, t)
+			} else {
+				inter = append(inter, t-times[i-1])
+			}
+		}
+	}
+	r.TTFTP50, r.TTFTP99 = quantile(first, .5), quantile(first, .99)
+	r.InterP50, r.InterP99 = quantile(inter, .5), quantile(inter, .99)
 }
 
 // quantile is the smallest value that at least the share p of all values do not exceed.

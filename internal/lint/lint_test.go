@@ -153,7 +153,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`(?m)^func init\(`), `^$`, "nothing happens by being imported"},
 	{regexp.MustCompile(`os\.(Getenv|LookupEnv)\b`), `^(cmd/|open\.go|scripts/)`, "the environment is read at the edge, not deep inside"},
 	{regexp.MustCompile(`runtime\.SetFinalizer|runtime\.AddCleanup`), `^$`, "whoever makes a thing closes it"},
-	{regexp.MustCompile(`\bos\.Exit\(`), `^(cmd/|bench/peers/|.*/gen/)`, "only the command ends the process"},
+	{regexp.MustCompile(`\bos\.Exit\(`), `^(cmd/|bench/(peers|serving)/|.*/gen/)`, "only the command ends the process"},
 }
 
 func TestPatterns(t *testing.T) {
