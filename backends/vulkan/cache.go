@@ -12,11 +12,41 @@ import (
 	"os"
 	"path/filepath"
 	"unsafe"
+
+	shadercode "github.com/ullm/ullm/shaders"
 )
 
-// A pipeline cache file is the hash of what follows, and the driver's data. Its name has the device and the driver's own
-// key for what its caches are good for; a new build's shaders are new entries. A file that is damaged is ignored, and a
-// cache that cannot be read or written is none: it saves time and nothing else.
+// A pipeline cache file is a seal and the driver's data. Its name has the device and the driver's own key for what its caches
+// are good for; the seal is a hash of the data and of the shaders of this build. A file that is damaged or another build's is
+// ignored and replaced, and a cache that cannot be read or written is none: it saves time and nothing else.
+
+// seal puts before the driver's data what unseal checks.
+func seal(build, data []byte) []byte {
+	sum := sha256.Sum256(append(build[:len(build):len(build)], data...))
+	return append(sum[:], data...)
+}
+
+// unseal is the data in a file; nil if the file is not what seal made with these shaders.
+func unseal(build, file []byte) []byte {
+	if len(file) <= sha256.Size {
+		return nil
+	}
+	if data := file[sha256.Size:]; bytes.Equal(seal(build, data), file) {
+		return data
+	}
+	return nil
+}
+
+// build is what the shaders of this build are told by.
+func build() []byte {
+	h := sha256.New()
+	for _, name := range shadercode.SPIRV {
+		code, err := shadercode.LoadSPIRV(name)
+		fmt.Fprintf(h, "%s %d %v\n", name, len(code), err)
+		h.Write(code)
+	}
+	return h.Sum(nil)
+}
 
 // cachePath is "" where nothing is kept.
 func (s *shaders) cachePath() string {
@@ -31,10 +61,8 @@ func (s *shaders) cachePath() string {
 func (s *shaders) loadCache() error {
 	var data []byte
 	if path := s.cachePath(); path != "" {
-		if b, err := os.ReadFile(path); err == nil && len(b) > sha256.Size {
-			if sum := sha256.Sum256(b[sha256.Size:]); bytes.Equal(sum[:], b[:sha256.Size]) {
-				data = b[sha256.Size:]
-			}
+		if file, err := os.ReadFile(path); err == nil {
+			data = unseal(build(), file)
 		}
 	}
 	if err := s.d.Fault("vkCreatePipelineCache"); err != nil {
@@ -53,13 +81,11 @@ func (s *shaders) saveCache() {
 	if C.ullm_cache_data(s.d.raw, s.cache, nil, &n) != 0 || n == 0 {
 		return
 	}
-	b := make([]byte, sha256.Size+int(n))
-	if C.ullm_cache_data(s.d.raw, s.cache, unsafe.Pointer(&b[sha256.Size]), &n) != 0 {
+	data := make([]byte, n)
+	if C.ullm_cache_data(s.d.raw, s.cache, unsafe.Pointer(&data[0]), &n) != 0 {
 		return
 	}
-	b = b[:sha256.Size+int(n)]
-	sum := sha256.Sum256(b[sha256.Size:])
-	copy(b, sum[:])
+	b := seal(build(), data[:n])
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b) {
 		return
 	}

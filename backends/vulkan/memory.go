@@ -187,14 +187,18 @@ func (m *memory) room(p place, n int64) error {
 // free is how much of the device's memory blocks may still take: what the driver has left for this process, and what the
 // Fraction allows.
 func (m *memory) free() int64 {
-	now := m.d.physical.budget(m.d.instance)
+	return available(m.d.physical, m.d.physical.budget(m.d.instance), m.held(onDevice), m.d.options.Fraction)
+}
+
+// available is how much more a device may give that gave held bytes since it was opened, as it was then and is now.
+func available(then, now *physical, held int64, fraction float64) int64 {
 	free := now.free()
 	if now.memory_budget == 0 {
-		free -= m.held(onDevice)
+		free -= held
 	}
-	if f := m.d.options.Fraction; f > 0 {
-		share := int64(f * float64(m.d.physical.free()))
-		free = min(free, share+share/32-m.held(onDevice))
+	if fraction > 0 {
+		share := int64(fraction * float64(then.free()))
+		free = min(free, share+share/32-held)
 	}
 	return max(free, 0)
 }

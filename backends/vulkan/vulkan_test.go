@@ -280,9 +280,10 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// TestPipelineCache checks that a cache is written, used again, and that a damaged one does no harm.
+// TestPipelineCache checks that a cache is written, and that a damaged one does no harm and is replaced.
 func TestPipelineCache(t *testing.T) {
 	dir := t.TempDir()
+	var damaged []byte
 	for i := range 3 {
 		d := open(t, vulkan.Options{CacheDir: dir})
 		if _, err := run(d, 32, 32); err != nil {
@@ -299,11 +300,15 @@ func TestPipelineCache(t *testing.T) {
 		if err != nil || len(b) == 0 {
 			t.Fatalf("the cache has %d bytes, %v", len(b), err)
 		}
+		if i == 2 && bytes.Equal(b, damaged) {
+			t.Error("the damaged cache was not replaced")
+		}
 		if i == 1 {
 			for j := range b {
 				b[j] ^= 0x55
 			}
-			if err := os.WriteFile(files[0], b[:len(b)-3], 0o600); err != nil {
+			damaged = b[:len(b)-3]
+			if err := os.WriteFile(files[0], damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
