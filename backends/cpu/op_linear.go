@@ -56,11 +56,8 @@ func (f form) block() int {
 	return 4 * simd.Q8Values
 }
 
-// decodeValues is how many values of each row of a stored panel are decoded before they are packed: a multiple of every
-// format's block.
-const decodeValues = 256
-
-// linearNeeds is what multiplying x by the weight w needs of the stage and of each thread's region, in bytes.
+// linearNeeds is what multiplying x by the weight w needs of the stage and, where rows are decoded one by one, of each
+// thread's region, in bytes.
 func (d *device) linearNeeds(g *tensor.Graph, x, w tensor.Value) (stage, local int64) {
 	spec := g.WeightOf(w)
 	l := d.layoutOf(spec)
@@ -68,7 +65,7 @@ func (d *device) linearNeeds(g *tensor.Graph, x, w tensor.Value) (stage, local i
 		stage = int64(aligned(g.RowsOf(x).Cap * f.stride(spec.Cols)))
 	}
 	if l == stored {
-		local = int64(4 * simd.PanelRows * (spec.Cols + decodeValues))
+		local = int64(4 * spec.Cols)
 	}
 	return stage, local
 }
@@ -100,6 +97,10 @@ type piece struct {
 func (b *binder) products(ws []*weight) (list []*product, acts []*activation) {
 	at, first := int(b.plan.stage), 0
 	for _, w := range ws {
+		if w.layout == stored && b.d.kernels.Level != simd.Portable {
+			b.fail("weight %s was uploaded for other operations", w.spec.Name)
+			return nil, nil
+		}
 		f := b.d.formOf(w.layout, w.spec.Cols)
 		var in *activation
 		for _, a := range acts {
@@ -184,72 +185,70 @@ func (d *device) rewrite(acts []*activation, x operand) launch {
 // rowsPerGrain is how many rows of light work make sharing them out worthwhile.
 func rowsPerGrain(cols int) int { return max(1, 16384/cols) }
 
-// multiply computes panels [p0, p1) of the product for n tokens; c is where token 0's result of panel first goes, cStride
-// the distance of tokens in bytes.
-func (q *product) multiply(d *device, t *thread, x operand, r *run, p0, p1, n int, c unsafe.Pointer, cStride, first int) {
+// multiply computes panels [p0, p1) of the product for tokens [t0, t1); c is where token t0's result of panel first goes,
+// cStride the distance of tokens in bytes.
+func (q *product) multiply(t *thread, x operand, r *run, p0, p1, t0, t1 int, c unsafe.Pointer, cStride, first int) {
 	m := q.m
 	m.First = first
-	m.X, m.XStride = x.pointer(r, 0), 4*x.cols
-	if q.in.form != plain {
-		m.X, m.XStride = pointer(r.arena, q.in.stage), q.in.stride
+	m.XStride = q.in.stride
+	if q.in.form == plain {
+		m.X = x.pointer(r, t0)
+	} else {
+		m.X = pointer(r.arena, q.in.stage+t0*m.XStride)
 	}
 	m.XBlock = q.in.form.block()
 	m.C, m.CStride = c, cStride
-	switch {
-	case q.tiles == nil:
-		q.dots(t, x, r, p0, p1, n, &m)
-	case q.w.layout == stored:
-		q.decoded(d, t, p0, p1, n, &m)
-	default:
-		q.tiles.Multiply(&t.simd, &m, p0, p1, 0, n)
-	}
-}
-
-// decoded unpacks stored rows panel by panel into the thread's region and multiplies them as f32.
-func (q *product) decoded(d *device, t *thread, p0, p1, n int, m *simd.Matrix) {
-	k := m.K
-	panel := view[float32](t.local, 0, simd.PanelRows*k)
-	buffer := view[float32](t.local, 4*simd.PanelRows*k, simd.PanelRows*decodeValues)
-	one := *m
-	one.W, one.PanelStride, one.First = pointer(t.local, 0), 0, 0
-	for p := p0; p < p1; p++ {
-		rows := min(simd.PanelRows, m.Rows-p*simd.PanelRows)
-		q.w.decodePanel(d.kernels, panel, buffer, q.part, p*simd.PanelRows, rows)
-		one.Rows = rows
-		one.C = unsafe.Add(m.C, (p-m.First)*simd.PanelRows*4)
-		q.tiles.Multiply(&t.simd, &one, 0, 1, 0, n)
-	}
-}
-
-// decodePanel decodes rows of a part into a panel of k rows of 16 values; lanes without a row are zero.
-func (w *weight) decodePanel(k *simd.Kernels, panel, buffer []float32, part, first, rows int) {
-	f, cols := w.spec.Format, w.spec.Cols
-	clear(buffer)
-	for at := 0; at < cols; at += decodeValues {
-		n := min(decodeValues, cols-at)
-		for i := range rows {
-			row := w.bytes[w.parts[part].offset+(first+i)*w.panelBytes()+f.RowBytes(at):]
-			decode(k, f, buffer[i*decodeValues:][:n], row[:f.RowBytes(n)])
-		}
-		k.Transpose(panel[at*simd.PanelRows:], buffer, decodeValues, n)
+	if q.tiles == nil {
+		q.dots(t, x, r, p0, p1, t0, t1, &m)
+	} else {
+		q.tiles.Multiply(&t.simd, &m, p0, p1, 0, t1-t0)
 	}
 }
 
 // dots is the portable path: rows are decoded one by one, and gonum multiplies each with each token. One routine for all
 // keeps a result independent of how many tokens there are; gonum's sums depend on the alignment of its second vector,
 // which is always that of the thread's region.
-func (q *product) dots(t *thread, x operand, r *run, p0, p1, n int, m *simd.Matrix) {
+func (q *product) dots(t *thread, x operand, r *run, p0, p1, t0, t1 int, m *simd.Matrix) {
 	k := m.K
 	row := view[float32](t.local, 0, k)
 	y := blas32.Vector{N: k, Inc: 1, Data: row}
 	for i := p0 * simd.PanelRows; i < min(p1*simd.PanelRows, m.Rows); i++ {
 		size := q.w.panelBytes()
 		quant.Decode(q.w.spec.Format, row, q.w.bytes[q.w.parts[q.part].offset+i*size:][:size])
-		for tok := range n {
+		for tok := t0; tok < t1; tok++ {
 			v := blas32.Dot(blas32.Vector{N: k, Inc: 1, Data: x.floats(r, tok)}, y)
-			*(*float32)(unsafe.Add(m.C, tok*m.CStride+4*(i-m.First*simd.PanelRows))) = v
+			*(*float32)(unsafe.Add(m.C, (tok-t0)*m.CStride+4*(i-m.First*simd.PanelRows))) = v
 		}
 	}
+}
+
+// blockBytes is how much of the activations meets all panels before the rest does: what stays in a core's second cache.
+const blockBytes = 512 << 10
+
+// blockTokens is how many tokens that is, in whole tiles; on the portable path, which decodes a row for each, all of them.
+func blockTokens(list []*product) int {
+	n := 1 << 30
+	for _, q := range list {
+		if q.tiles != nil {
+			n = min(n, max(blockBytes/q.in.stride/q.tiles.Tokens, 1)*q.tiles.Tokens)
+		}
+	}
+	return n
+}
+
+// shares are the pieces of an operation for each block of tokens.
+type shares struct {
+	pieces []piece
+	block  int // tokens
+}
+
+// count is how many shares n tokens make.
+func (s *shares) count(n int) int { return (n + s.block - 1) / s.block * len(s.pieces) }
+
+// at is share i: a piece, and the tokens that it is for.
+func (s *shares) at(i, n int) (p piece, t0, t1 int) {
+	t0 = i / len(s.pieces) * s.block
+	return s.pieces[i%len(s.pieces)], t0, min(t0+s.block, n)
 }
 
 // cut makes pieces of whole panels, a few at a time.
@@ -276,17 +275,20 @@ func (b *binder) linear(n *tensor.Node) launch {
 	d := b.d
 	b.capacity = x.rows.Cap
 	list, acts := b.products(ws)
-	pieces, rewrite := cut(list, simd.MaxPanels), d.rewrite(acts, x)
+	if b.err != nil {
+		return nil
+	}
+	shares, rewrite := shares{cut(list, simd.MaxPanels), blockTokens(list)}, d.rewrite(acts, x)
 	work := func(t *thread, r *run, lo, hi int) {
-		tokens := x.count(r)
-		for _, p := range pieces[lo:hi] {
+		for i := lo; i < hi; i++ {
+			p, t0, t1 := shares.at(i, x.count(r))
 			q := p.product
-			q.multiply(d, t, x, r, p.p0, p.p1, tokens, unsafe.Add(y.pointer(r, 0), 4*q.first), 4*y.cols, 0)
+			q.multiply(t, x, r, p.p0, p.p1, t0, t1, unsafe.Add(y.pointer(r, t0), 4*q.first), 4*y.cols, 0)
 			if bias == nil {
 				continue
 			}
 			from, to := q.first+p.p0*simd.PanelRows, q.first+min(p.p1*simd.PanelRows, q.m.Rows)
-			for i := range tokens {
+			for i := t0; i < t1; i++ {
 				row := y.floats(r, i)[from:to]
 				for j, v := range bias[from:to] {
 					row[j] += v
@@ -301,7 +303,7 @@ func (b *binder) linear(n *tensor.Node) launch {
 		if err := rewrite(r); err != nil {
 			return err
 		}
-		d.pool.do(r, len(pieces), 1, work)
+		d.pool.do(r, shares.count(x.count(r)), 1, work)
 		return nil
 	}
 }

@@ -16,6 +16,9 @@ func (b *binder) linearSwiGLU(n *tensor.Node) launch {
 	d := b.d
 	b.capacity = x.rows.Cap
 	list, acts := b.products([]*weight{w})
+	if b.err != nil {
+		return nil
+	}
 	if len(list) != 2 {
 		b.fail("weight %s has %d parts, want gate and up", w.spec.Name, len(list))
 		return nil
@@ -24,16 +27,16 @@ func (b *binder) linearSwiGLU(n *tensor.Node) launch {
 	_, decode := d.linearNeeds(b.graph, n.In[0], n.In[1])
 	local := aligned(int(decode))             // where the up product goes in the thread's region, and
 	const stride = gluPanels * simd.PanelRows // how far apart its tokens are
-	pieces, rewrite := cut(list[:1], gluPanels), d.rewrite(acts, x)
+	shares, rewrite := shares{cut(list[:1], gluPanels), blockTokens(list)}, d.rewrite(acts, x)
 	work := func(t *thread, r *run, lo, hi int) {
-		tokens := x.count(r)
-		for _, p := range pieces[lo:hi] {
+		for i := lo; i < hi; i++ {
+			p, t0, t1 := shares.at(i, x.count(r))
 			from, to := p.p0*simd.PanelRows, min(p.p1*simd.PanelRows, y.cols)
-			gate.multiply(d, t, x, r, p.p0, p.p1, tokens, y.pointer(r, 0), 4*y.cols, 0)
-			up.multiply(d, t, x, r, p.p0, p.p1, tokens, pointer(t.local, local), 4*stride, p.p0)
-			for i := range tokens {
+			gate.multiply(t, x, r, p.p0, p.p1, t0, t1, y.pointer(r, t0), 4*y.cols, 0)
+			up.multiply(t, x, r, p.p0, p.p1, t0, t1, pointer(t.local, local), 4*stride, p.p0)
+			for i := t0; i < t1; i++ {
 				row := y.floats(r, i)[from:to]
-				d.kernels.SiLUMul(row, row, view[float32](t.local, local+4*i*stride, len(row)))
+				d.kernels.SiLUMul(row, row, view[float32](t.local, local+4*(i-t0)*stride, len(row)))
 			}
 		}
 	}
@@ -44,7 +47,7 @@ func (b *binder) linearSwiGLU(n *tensor.Node) launch {
 		if err := rewrite(r); err != nil {
 			return err
 		}
-		d.pool.do(r, len(pieces), 1, work)
+		d.pool.do(r, shares.count(x.count(r)), 1, work)
 		return nil
 	}
 }

@@ -75,8 +75,8 @@ func (d *device) arithmetic(ctx context.Context, f tensor.Format) (float64, erro
 	w := uploaded.(*weight)
 	defer w.Close()
 	q := product{w: w, tiles: d.tilesOf(w), m: w.matrix(0)}
-	if q.tiles == nil || w.layout == stored {
-		return 0, nil // no kernel of its own multiplies this format
+	if q.tiles == nil {
+		return 0, nil // rows are decoded one by one
 	}
 	tokens := 2 * simd.MaxTokens
 	threads := len(d.pool.threads)

@@ -309,7 +309,7 @@ func (w *weight) matrix(p int) simd.Matrix {
 		m.WBlock, m.SBlock = rows*block, simd.Q8ScaleBytes
 	case coded:
 		m.WBlock, m.SBlock = w.coding.CodeBytes(), w.coding.ScaleBytes()
-	default: // f32, also what stored rows are decoded to
+	default:
 		m.KStride, m.WBlock = 4*rows, 4*rows*block
 	}
 	return m

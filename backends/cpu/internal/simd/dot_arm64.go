@@ -14,6 +14,18 @@ func neonQ8P1T2(t *Tile)
 func neonQ8P1T3(t *Tile)
 
 //go:noescape
+func neonQ8P1T4(t *Tile)
+
+//go:noescape
+func neonQ8P1T5(t *Tile)
+
+//go:noescape
+func neonQ8P1T6(t *Tile)
+
+//go:noescape
+func neonQ8P1T8(t *Tile)
+
+//go:noescape
 func neonQ4_0P1T1(t *Tile)
 
 //go:noescape
@@ -21,6 +33,18 @@ func neonQ4_0P1T2(t *Tile)
 
 //go:noescape
 func neonQ4_0P1T3(t *Tile)
+
+//go:noescape
+func neonQ4_0P1T4(t *Tile)
+
+//go:noescape
+func neonQ4_0P1T5(t *Tile)
+
+//go:noescape
+func neonQ4_0P1T6(t *Tile)
+
+//go:noescape
+func neonQ4_0P1T8(t *Tile)
 
 //go:noescape
 func neonQ4_1P1T1(t *Tile)
@@ -32,6 +56,18 @@ func neonQ4_1P1T2(t *Tile)
 func neonQ4_1P1T3(t *Tile)
 
 //go:noescape
+func neonQ4_1P1T4(t *Tile)
+
+//go:noescape
+func neonQ4_1P1T5(t *Tile)
+
+//go:noescape
+func neonQ4_1P1T6(t *Tile)
+
+//go:noescape
+func neonQ4_1P1T8(t *Tile)
+
+//go:noescape
 func neonQ5_0P1T1(t *Tile)
 
 //go:noescape
@@ -39,6 +75,18 @@ func neonQ5_0P1T2(t *Tile)
 
 //go:noescape
 func neonQ5_0P1T3(t *Tile)
+
+//go:noescape
+func neonQ5_0P1T4(t *Tile)
+
+//go:noescape
+func neonQ5_0P1T5(t *Tile)
+
+//go:noescape
+func neonQ5_0P1T6(t *Tile)
+
+//go:noescape
+func neonQ5_0P1T8(t *Tile)
 
 //go:noescape
 func neonQ5_1P1T1(t *Tile)
@@ -50,6 +98,18 @@ func neonQ5_1P1T2(t *Tile)
 func neonQ5_1P1T3(t *Tile)
 
 //go:noescape
+func neonQ5_1P1T4(t *Tile)
+
+//go:noescape
+func neonQ5_1P1T5(t *Tile)
+
+//go:noescape
+func neonQ5_1P1T6(t *Tile)
+
+//go:noescape
+func neonQ5_1P1T8(t *Tile)
+
+//go:noescape
 func neonQ4_KP1T1(t *Tile)
 
 //go:noescape
@@ -57,6 +117,18 @@ func neonQ4_KP1T2(t *Tile)
 
 //go:noescape
 func neonQ4_KP1T3(t *Tile)
+
+//go:noescape
+func neonQ4_KP1T4(t *Tile)
+
+//go:noescape
+func neonQ4_KP1T5(t *Tile)
+
+//go:noescape
+func neonQ4_KP1T6(t *Tile)
+
+//go:noescape
+func neonQ4_KP1T8(t *Tile)
 
 //go:noescape
 func neonQ5_KP1T1(t *Tile)
@@ -68,6 +140,18 @@ func neonQ5_KP1T2(t *Tile)
 func neonQ5_KP1T3(t *Tile)
 
 //go:noescape
+func neonQ5_KP1T4(t *Tile)
+
+//go:noescape
+func neonQ5_KP1T5(t *Tile)
+
+//go:noescape
+func neonQ5_KP1T6(t *Tile)
+
+//go:noescape
+func neonQ5_KP1T8(t *Tile)
+
+//go:noescape
 func neonQ6_KP1T1(t *Tile)
 
 //go:noescape
@@ -75,6 +159,18 @@ func neonQ6_KP1T2(t *Tile)
 
 //go:noescape
 func neonQ6_KP1T3(t *Tile)
+
+//go:noescape
+func neonQ6_KP1T4(t *Tile)
+
+//go:noescape
+func neonQ6_KP1T5(t *Tile)
+
+//go:noescape
+func neonQ6_KP1T6(t *Tile)
+
+//go:noescape
+func neonQ6_KP1T8(t *Tile)
 
 //go:noescape
 func neonDotQ8P1T1(t *Tile)
@@ -89,6 +185,15 @@ func neonDotQ8P1T3(t *Tile)
 func neonDotQ8P1T4(t *Tile)
 
 //go:noescape
+func neonDotQ8P1T5(t *Tile)
+
+//go:noescape
+func neonDotQ8P1T6(t *Tile)
+
+//go:noescape
+func neonDotQ8P1T8(t *Tile)
+
+//go:noescape
 func neonDotQ4_0P1T1(t *Tile)
 
 //go:noescape
@@ -99,6 +204,15 @@ func neonDotQ4_0P1T3(t *Tile)
 
 //go:noescape
 func neonDotQ4_0P1T4(t *Tile)
+
+//go:noescape
+func neonDotQ4_0P1T5(t *Tile)
+
+//go:noescape
+func neonDotQ4_0P1T6(t *Tile)
+
+//go:noescape
+func neonDotQ4_0P1T8(t *Tile)
 
 //go:noescape
 func neonDotQ4_1P1T1(t *Tile)
@@ -113,6 +227,15 @@ func neonDotQ4_1P1T3(t *Tile)
 func neonDotQ4_1P1T4(t *Tile)
 
 //go:noescape
+func neonDotQ4_1P1T5(t *Tile)
+
+//go:noescape
+func neonDotQ4_1P1T6(t *Tile)
+
+//go:noescape
+func neonDotQ4_1P1T8(t *Tile)
+
+//go:noescape
 func neonDotQ5_0P1T1(t *Tile)
 
 //go:noescape
@@ -123,6 +246,15 @@ func neonDotQ5_0P1T3(t *Tile)
 
 //go:noescape
 func neonDotQ5_0P1T4(t *Tile)
+
+//go:noescape
+func neonDotQ5_0P1T5(t *Tile)
+
+//go:noescape
+func neonDotQ5_0P1T6(t *Tile)
+
+//go:noescape
+func neonDotQ5_0P1T8(t *Tile)
 
 //go:noescape
 func neonDotQ5_1P1T1(t *Tile)
@@ -137,6 +269,15 @@ func neonDotQ5_1P1T3(t *Tile)
 func neonDotQ5_1P1T4(t *Tile)
 
 //go:noescape
+func neonDotQ5_1P1T5(t *Tile)
+
+//go:noescape
+func neonDotQ5_1P1T6(t *Tile)
+
+//go:noescape
+func neonDotQ5_1P1T8(t *Tile)
+
+//go:noescape
 func neonDotQ4_KP1T1(t *Tile)
 
 //go:noescape
@@ -147,6 +288,15 @@ func neonDotQ4_KP1T3(t *Tile)
 
 //go:noescape
 func neonDotQ4_KP1T4(t *Tile)
+
+//go:noescape
+func neonDotQ4_KP1T5(t *Tile)
+
+//go:noescape
+func neonDotQ4_KP1T6(t *Tile)
+
+//go:noescape
+func neonDotQ4_KP1T8(t *Tile)
 
 //go:noescape
 func neonDotQ5_KP1T1(t *Tile)
@@ -161,6 +311,15 @@ func neonDotQ5_KP1T3(t *Tile)
 func neonDotQ5_KP1T4(t *Tile)
 
 //go:noescape
+func neonDotQ5_KP1T5(t *Tile)
+
+//go:noescape
+func neonDotQ5_KP1T6(t *Tile)
+
+//go:noescape
+func neonDotQ5_KP1T8(t *Tile)
+
+//go:noescape
 func neonDotQ6_KP1T1(t *Tile)
 
 //go:noescape
@@ -172,52 +331,93 @@ func neonDotQ6_KP1T3(t *Tile)
 //go:noescape
 func neonDotQ6_KP1T4(t *Tile)
 
-var neonQ8Tiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+//go:noescape
+func neonDotQ6_KP1T5(t *Tile)
+
+//go:noescape
+func neonDotQ6_KP1T6(t *Tile)
+
+//go:noescape
+func neonDotQ6_KP1T8(t *Tile)
+
+var neonQ8Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ8P1T1},
 	2: {1: neonQ8P1T2},
 	3: {1: neonQ8P1T3},
+	4: {1: neonQ8P1T4},
+	5: {1: neonQ8P1T5},
+	6: {1: neonQ8P1T6},
+	8: {1: neonQ8P1T8},
 }}
 
-var neonQ4_0Tiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_0P1T1},
 	2: {1: neonQ4_0P1T2},
 	3: {1: neonQ4_0P1T3},
+	4: {1: neonQ4_0P1T4},
+	5: {1: neonQ4_0P1T5},
+	6: {1: neonQ4_0P1T6},
+	8: {1: neonQ4_0P1T8},
 }}
 
-var neonQ4_1Tiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_1P1T1},
 	2: {1: neonQ4_1P1T2},
 	3: {1: neonQ4_1P1T3},
+	4: {1: neonQ4_1P1T4},
+	5: {1: neonQ4_1P1T5},
+	6: {1: neonQ4_1P1T6},
+	8: {1: neonQ4_1P1T8},
 }}
 
-var neonQ5_0Tiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_0P1T1},
 	2: {1: neonQ5_0P1T2},
 	3: {1: neonQ5_0P1T3},
+	4: {1: neonQ5_0P1T4},
+	5: {1: neonQ5_0P1T5},
+	6: {1: neonQ5_0P1T6},
+	8: {1: neonQ5_0P1T8},
 }}
 
-var neonQ5_1Tiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_1P1T1},
 	2: {1: neonQ5_1P1T2},
 	3: {1: neonQ5_1P1T3},
+	4: {1: neonQ5_1P1T4},
+	5: {1: neonQ5_1P1T5},
+	6: {1: neonQ5_1P1T6},
+	8: {1: neonQ5_1P1T8},
 }}
 
-var neonQ4_KTiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_KP1T1},
 	2: {1: neonQ4_KP1T2},
 	3: {1: neonQ4_KP1T3},
+	4: {1: neonQ4_KP1T4},
+	5: {1: neonQ4_KP1T5},
+	6: {1: neonQ4_KP1T6},
+	8: {1: neonQ4_KP1T8},
 }}
 
-var neonQ5_KTiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_KP1T1},
 	2: {1: neonQ5_KP1T2},
 	3: {1: neonQ5_KP1T3},
+	4: {1: neonQ5_KP1T4},
+	5: {1: neonQ5_KP1T5},
+	6: {1: neonQ5_KP1T6},
+	8: {1: neonQ5_KP1T8},
 }}
 
-var neonQ6_KTiles = Tiles{3, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ6_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ6_KP1T1},
 	2: {1: neonQ6_KP1T2},
 	3: {1: neonQ6_KP1T3},
+	4: {1: neonQ6_KP1T4},
+	5: {1: neonQ6_KP1T5},
+	6: {1: neonQ6_KP1T6},
+	8: {1: neonQ6_KP1T8},
 }}
 
 var neonCodesTiles = [codings]Tiles{
@@ -230,60 +430,84 @@ var neonCodesTiles = [codings]Tiles{
 	Q6_K: neonQ6_KTiles,
 }
 
-var neonDotQ8Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ8Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ8P1T1},
 	2: {1: neonDotQ8P1T2},
 	3: {1: neonDotQ8P1T3},
 	4: {1: neonDotQ8P1T4},
+	5: {1: neonDotQ8P1T5},
+	6: {1: neonDotQ8P1T6},
+	8: {1: neonDotQ8P1T8},
 }}
 
-var neonDotQ4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ4_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ4_0P1T1},
 	2: {1: neonDotQ4_0P1T2},
 	3: {1: neonDotQ4_0P1T3},
 	4: {1: neonDotQ4_0P1T4},
+	5: {1: neonDotQ4_0P1T5},
+	6: {1: neonDotQ4_0P1T6},
+	8: {1: neonDotQ4_0P1T8},
 }}
 
-var neonDotQ4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ4_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ4_1P1T1},
 	2: {1: neonDotQ4_1P1T2},
 	3: {1: neonDotQ4_1P1T3},
 	4: {1: neonDotQ4_1P1T4},
+	5: {1: neonDotQ4_1P1T5},
+	6: {1: neonDotQ4_1P1T6},
+	8: {1: neonDotQ4_1P1T8},
 }}
 
-var neonDotQ5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ5_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ5_0P1T1},
 	2: {1: neonDotQ5_0P1T2},
 	3: {1: neonDotQ5_0P1T3},
 	4: {1: neonDotQ5_0P1T4},
+	5: {1: neonDotQ5_0P1T5},
+	6: {1: neonDotQ5_0P1T6},
+	8: {1: neonDotQ5_0P1T8},
 }}
 
-var neonDotQ5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ5_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ5_1P1T1},
 	2: {1: neonDotQ5_1P1T2},
 	3: {1: neonDotQ5_1P1T3},
 	4: {1: neonDotQ5_1P1T4},
+	5: {1: neonDotQ5_1P1T5},
+	6: {1: neonDotQ5_1P1T6},
+	8: {1: neonDotQ5_1P1T8},
 }}
 
-var neonDotQ4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ4_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ4_KP1T1},
 	2: {1: neonDotQ4_KP1T2},
 	3: {1: neonDotQ4_KP1T3},
 	4: {1: neonDotQ4_KP1T4},
+	5: {1: neonDotQ4_KP1T5},
+	6: {1: neonDotQ4_KP1T6},
+	8: {1: neonDotQ4_KP1T8},
 }}
 
-var neonDotQ5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ5_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ5_KP1T1},
 	2: {1: neonDotQ5_KP1T2},
 	3: {1: neonDotQ5_KP1T3},
 	4: {1: neonDotQ5_KP1T4},
+	5: {1: neonDotQ5_KP1T5},
+	6: {1: neonDotQ5_KP1T6},
+	8: {1: neonDotQ5_KP1T8},
 }}
 
-var neonDotQ6_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ6_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ6_KP1T1},
 	2: {1: neonDotQ6_KP1T2},
 	3: {1: neonDotQ6_KP1T3},
 	4: {1: neonDotQ6_KP1T4},
+	5: {1: neonDotQ6_KP1T5},
+	6: {1: neonDotQ6_KP1T6},
+	8: {1: neonDotQ6_KP1T8},
 }}
 
 var neonDotCodesTiles = [codings]Tiles{

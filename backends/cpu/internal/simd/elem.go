@@ -232,19 +232,6 @@ func (k *Kernels) FromI8(dst []float32, src []int8, s float32) {
 	}
 }
 
-// Affine writes (code − zero)·scale + shift, each operation rounded by itself.
-func (k *Kernels) Affine(dst []float32, codes []uint8, zero, scale, shift float32) {
-	n := 0
-	if k.Level != Portable {
-		if n = len(dst) &^ (lanes - 1); n > 0 {
-			affine(&dst[0], &codes[:n][0], zero, scale, shift, n)
-		}
-	}
-	for i := n; i < len(dst); i++ {
-		dst[i] = float32((float32(codes[i])-zero)*scale) + shift
-	}
-}
-
 // FromI8Columns writes src·s for rows of 16 columns, each column with its own scale.
 func (k *Kernels) FromI8Columns(dst []float32, src []int8, s *[PanelRows]float32) {
 	rows := len(dst) / PanelRows
@@ -254,22 +241,6 @@ func (k *Kernels) FromI8Columns(dst []float32, src []int8, s *[PanelRows]float32
 	}
 	for i := range rows * PanelRows {
 		dst[i] = float32(src[i]) * s[i%PanelRows]
-	}
-}
-
-// Transpose writes dst[16·i+j] = src[j·stride+i] for i < n, j < 16.
-func (k *Kernels) Transpose(dst, src []float32, stride, n int) {
-	i := 0
-	if k.Level != Portable {
-		if i = n &^ (lanes - 1); i > 0 {
-			_, _ = dst[PanelRows*i-1], src[(PanelRows-1)*stride+i-1]
-			transpose16(&dst[0], &src[0], 4*stride, i)
-		}
-	}
-	for ; i < n; i++ {
-		for j := range PanelRows {
-			dst[PanelRows*i+j] = src[j*stride+i]
-		}
 	}
 }
 

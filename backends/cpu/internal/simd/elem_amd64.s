@@ -571,33 +571,6 @@ test:
 	VZEROUPPER
 	RET
 
-// func affine(dst *float32, codes *uint8, zero float32, scale float32, shift float32, n int)
-// Requires: AVX, AVX2
-TEXT ·affine(SB), NOSPLIT, $0-40
-	MOVQ         dst+0(FP), DI
-	MOVQ         codes+8(FP), SI
-	MOVQ         n+32(FP), CX
-	VBROADCASTSS zero+16(FP), Y2
-	VBROADCASTSS scale+20(FP), Y3
-	VBROADCASTSS shift+24(FP), Y4
-	XORQ         AX, AX
-	JMP          test
-
-loop:
-	VPMOVZXBD (SI)(AX*1), Y0
-	VCVTDQ2PS Y0, Y0
-	VSUBPS    Y2, Y0, Y0
-	VMULPS    Y3, Y0, Y0
-	VADDPS    Y4, Y0, Y0
-	VMOVUPS   Y0, (DI)(AX*4)
-	ADDQ      $0x08, AX
-
-test:
-	CMPQ AX, CX
-	JLT  loop
-	VZEROUPPER
-	RET
-
 // func fromI8Columns(dst *float32, src *int8, s *float32, n int)
 // Requires: AVX, AVX2
 TEXT ·fromI8Columns(SB), NOSPLIT, $0-32

@@ -146,20 +146,20 @@ TEXT ·siluMul(SB), NOSPLIT, $0-32
 	MOVD gate+8(FP), R1
 	MOVD up+16(FP), R2
 	MOVD n+24(FP), R3
-	MOVD $neonExp<>(SB), R14
-	WORD $0x3dc001d0 // ldr q16, [x14, #0]
-	WORD $0x3dc005d1 // ldr q17, [x14, #16]
-	WORD $0x3dc009d2 // ldr q18, [x14, #32]
-	WORD $0x3dc00dd3 // ldr q19, [x14, #48]
-	WORD $0x3dc011d4 // ldr q20, [x14, #64]
-	WORD $0x3dc015d5 // ldr q21, [x14, #80]
-	WORD $0x3dc019d6 // ldr q22, [x14, #96]
-	WORD $0x3dc01dd7 // ldr q23, [x14, #112]
-	WORD $0x3dc021d8 // ldr q24, [x14, #128]
-	WORD $0x3dc025d9 // ldr q25, [x14, #144]
-	WORD $0x3dc029da // ldr q26, [x14, #160]
-	WORD $0x3dc02ddb // ldr q27, [x14, #176]
-	WORD $0x3dc031dc // ldr q28, [x14, #192]
+	MOVD $neonExp<>(SB), R16
+	WORD $0x3dc00210 // ldr q16, [x16, #0]
+	WORD $0x3dc00611 // ldr q17, [x16, #16]
+	WORD $0x3dc00a12 // ldr q18, [x16, #32]
+	WORD $0x3dc00e13 // ldr q19, [x16, #48]
+	WORD $0x3dc01214 // ldr q20, [x16, #64]
+	WORD $0x3dc01615 // ldr q21, [x16, #80]
+	WORD $0x3dc01a16 // ldr q22, [x16, #96]
+	WORD $0x3dc01e17 // ldr q23, [x16, #112]
+	WORD $0x3dc02218 // ldr q24, [x16, #128]
+	WORD $0x3dc02619 // ldr q25, [x16, #144]
+	WORD $0x3dc02a1a // ldr q26, [x16, #160]
+	WORD $0x3dc02e1b // ldr q27, [x16, #176]
+	WORD $0x3dc0321c // ldr q28, [x16, #192]
 	CBZ R3, end
 loop:
 	WORD $0x3cc10420 // ldr q0, [x1], #16
@@ -268,20 +268,20 @@ TEXT ·expSum(SB), NOSPLIT, $0-28
 	WORD $0x4e04040e // dup v14.4s, v0.s[0]
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
-	MOVD $neonExp<>(SB), R14
-	WORD $0x3dc001d0 // ldr q16, [x14, #0]
-	WORD $0x3dc005d1 // ldr q17, [x14, #16]
-	WORD $0x3dc009d2 // ldr q18, [x14, #32]
-	WORD $0x3dc00dd3 // ldr q19, [x14, #48]
-	WORD $0x3dc011d4 // ldr q20, [x14, #64]
-	WORD $0x3dc015d5 // ldr q21, [x14, #80]
-	WORD $0x3dc019d6 // ldr q22, [x14, #96]
-	WORD $0x3dc01dd7 // ldr q23, [x14, #112]
-	WORD $0x3dc021d8 // ldr q24, [x14, #128]
-	WORD $0x3dc025d9 // ldr q25, [x14, #144]
-	WORD $0x3dc029da // ldr q26, [x14, #160]
-	WORD $0x3dc02ddb // ldr q27, [x14, #176]
-	WORD $0x3dc031dc // ldr q28, [x14, #192]
+	MOVD $neonExp<>(SB), R16
+	WORD $0x3dc00210 // ldr q16, [x16, #0]
+	WORD $0x3dc00611 // ldr q17, [x16, #16]
+	WORD $0x3dc00a12 // ldr q18, [x16, #32]
+	WORD $0x3dc00e13 // ldr q19, [x16, #48]
+	WORD $0x3dc01214 // ldr q20, [x16, #64]
+	WORD $0x3dc01615 // ldr q21, [x16, #80]
+	WORD $0x3dc01a16 // ldr q22, [x16, #96]
+	WORD $0x3dc01e17 // ldr q23, [x16, #112]
+	WORD $0x3dc02218 // ldr q24, [x16, #128]
+	WORD $0x3dc02619 // ldr q25, [x16, #144]
+	WORD $0x3dc02a1a // ldr q26, [x16, #160]
+	WORD $0x3dc02e1b // ldr q27, [x16, #176]
+	WORD $0x3dc0321c // ldr q28, [x16, #192]
 	CBZ R1, end
 loop:
 	WORD $0xad401404 // ldp q4, q5, [x0, #0]
@@ -408,12 +408,12 @@ TEXT ·toBF16(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD n+16(FP), R2
-	MOVW $0x7fff, R14
-	VDUP R14, V16.S4
-	MOVW $0x1, R14
-	VDUP R14, V17.S4
-	MOVW $0x7fc00000, R14
-	VDUP R14, V18.S4
+	MOVW $0x00007fff, R16
+	VDUP R16, V16.S4
+	MOVW $0x00000001, R16
+	VDUP R16, V17.S4
+	MOVW $0x7fc00000, R16
+	VDUP R16, V18.S4
 	CBZ R2, end
 loop:
 	WORD $0x3cc10420 // ldr q0, [x1], #16
@@ -588,15 +588,15 @@ TEXT ·transpose16(SB), NOSPLIT, $0-32
 	MOVD n+24(FP), R3
 	CBZ R3, end
 loop:
-	MOVD R1, R14
-	WORD $0x3dc001c0 // ldr q0, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c1 // ldr q1, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c2 // ldr q2, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c3 // ldr q3, [x14, #0]
-	ADD R2, R14, R14
+	MOVD R1, R16
+	WORD $0x3dc00200 // ldr q0, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00201 // ldr q1, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00202 // ldr q2, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00203 // ldr q3, [x16, #0]
+	ADD R2, R16, R16
 	WORD $0x4e812804 // trn1 v4.4s, v0.4s, v1.4s
 	WORD $0x4e816805 // trn2 v5.4s, v0.4s, v1.4s
 	WORD $0x4e832846 // trn1 v6.4s, v2.4s, v3.4s
@@ -609,14 +609,14 @@ loop:
 	WORD $0x3d801001 // str q1, [x0, #64]
 	WORD $0x3d802002 // str q2, [x0, #128]
 	WORD $0x3d803003 // str q3, [x0, #192]
-	WORD $0x3dc001c0 // ldr q0, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c1 // ldr q1, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c2 // ldr q2, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c3 // ldr q3, [x14, #0]
-	ADD R2, R14, R14
+	WORD $0x3dc00200 // ldr q0, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00201 // ldr q1, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00202 // ldr q2, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00203 // ldr q3, [x16, #0]
+	ADD R2, R16, R16
 	WORD $0x4e812804 // trn1 v4.4s, v0.4s, v1.4s
 	WORD $0x4e816805 // trn2 v5.4s, v0.4s, v1.4s
 	WORD $0x4e832846 // trn1 v6.4s, v2.4s, v3.4s
@@ -629,14 +629,14 @@ loop:
 	WORD $0x3d801401 // str q1, [x0, #80]
 	WORD $0x3d802402 // str q2, [x0, #144]
 	WORD $0x3d803403 // str q3, [x0, #208]
-	WORD $0x3dc001c0 // ldr q0, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c1 // ldr q1, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c2 // ldr q2, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c3 // ldr q3, [x14, #0]
-	ADD R2, R14, R14
+	WORD $0x3dc00200 // ldr q0, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00201 // ldr q1, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00202 // ldr q2, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00203 // ldr q3, [x16, #0]
+	ADD R2, R16, R16
 	WORD $0x4e812804 // trn1 v4.4s, v0.4s, v1.4s
 	WORD $0x4e816805 // trn2 v5.4s, v0.4s, v1.4s
 	WORD $0x4e832846 // trn1 v6.4s, v2.4s, v3.4s
@@ -649,14 +649,14 @@ loop:
 	WORD $0x3d801801 // str q1, [x0, #96]
 	WORD $0x3d802802 // str q2, [x0, #160]
 	WORD $0x3d803803 // str q3, [x0, #224]
-	WORD $0x3dc001c0 // ldr q0, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c1 // ldr q1, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c2 // ldr q2, [x14, #0]
-	ADD R2, R14, R14
-	WORD $0x3dc001c3 // ldr q3, [x14, #0]
-	ADD R2, R14, R14
+	WORD $0x3dc00200 // ldr q0, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00201 // ldr q1, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00202 // ldr q2, [x16, #0]
+	ADD R2, R16, R16
+	WORD $0x3dc00203 // ldr q3, [x16, #0]
+	ADD R2, R16, R16
 	WORD $0x4e812804 // trn1 v4.4s, v0.4s, v1.4s
 	WORD $0x4e816805 // trn2 v5.4s, v0.4s, v1.4s
 	WORD $0x4e832846 // trn1 v6.4s, v2.4s, v3.4s
@@ -681,10 +681,11 @@ TEXT ·quantizeQ8(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
-	MOVW $0x42fe0000, R14
-	VDUP R14, V16.S4
-	MOVW $0xda24260, R14
-	VDUP R14, V17.S4
+	MOVW $0x42fe0000, R16
+	VDUP R16, V16.S4
+	MOVW $0x0da24260, R16
+	VDUP R16, V17.S4
+	MOVW $0x4b400000, R6
 	CBZ R2, end
 loop:
 	WORD $0x3cc10420 // ldr q0, [x1], #16
@@ -746,8 +747,8 @@ loop:
 	WORD $0x3d800000 // str q0, [x0, #0]
 	FMOVS F24, R4
 	NEGW R4, R4
-	LSLW $5, R4, R14
-	MOVW R14, 44(R0)
+	ADDW R4<<5, R6, R16
+	MOVW R16, 52(R0)
 	WORD $0x4ea58499 // add v25.4s, v4.4s, v5.4s
 	WORD $0x4ea784da // add v26.4s, v6.4s, v7.4s
 	WORD $0x4eba8739 // add v25.4s, v25.4s, v26.4s
@@ -761,15 +762,20 @@ loop:
 	WORD $0x3d800404 // str q4, [x0, #16]
 	FMOVS F25, R5
 	NEGW R5, R5
-	LSLW $5, R5, R14
-	MOVW R14, 48(R0)
+	ADDW R5<<5, R6, R16
+	MOVW R16, 56(R0)
 	ADDW R4, R5, R5
-	LSLW $7, R5, R14
-	MOVW R14, 36(R0)
+	ADDW R5<<7, R6, R16
+	MOVW R16, 40(R0)
+	ADDW R5<<3, R6, R16
+	MOVW R16, 44(R0)
+	ADDW R5<<4, R6, R16
+	MOVW R16, 48(R0)
+	MOVW ZR, 60(R0)
 	SCVTFWS R5, F24
 	FMULS F21, F24, F24
-	FMOVS F24, 40(R0)
-	ADD $52, R0, R0
+	FMOVS F24, 36(R0)
+	ADD $64, R0, R0
 	SUBS $1, R2, R2
 	BNE loop
 end:

@@ -69,13 +69,6 @@ func TestElementwise(t *testing.T) {
 				want[i] = float32(i8[i]) * 0.03
 			}
 			near(t, "FromI8", got, want, 0)
-			codes := make([]uint8, n)
-			for i := range codes {
-				codes[i] = uint8(i8[i])
-				want[i] = float32((float32(codes[i])-8)*0.3) - 1.7
-			}
-			k.Affine(got, codes, 8, 0.3, -1.7)
-			near(t, "Affine", got, want, 0)
 			cols, wide := [16]float32(values(r, 16)), make([]float32, n*16)
 			k.FromI8Columns(wide, i8, &cols)
 			for i := range wide {
@@ -184,28 +177,6 @@ func TestQuantizeQ8(t *testing.T) {
 		}
 		if unsafe.Sizeof(got[0]) != 64 {
 			t.Fatal("the kernels know blocks of 64 bytes")
-		}
-	})
-}
-
-func TestTranspose(t *testing.T) {
-	eachLevel(t, func(t *testing.T, k *Kernels) {
-		for _, n := range []int{1, 7, 8, 9, 32, 61} {
-			const stride = 64
-			src, dst := values(rand.New(rand.NewPCG(3, 3)), 16*stride), make([]float32, 16*n+8)
-			k.Transpose(dst, src, stride, n)
-			for i := range n {
-				for j := range 16 {
-					if dst[16*i+j] != src[j*stride+i] {
-						t.Fatalf("n %d: [%d][%d] is %g", n, i, j, dst[16*i+j])
-					}
-				}
-			}
-			for _, v := range dst[16*n:] {
-				if v != 0 {
-					t.Fatalf("n %d: wrote past the end", n)
-				}
-			}
 		}
 	})
 }

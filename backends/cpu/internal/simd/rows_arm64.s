@@ -11,6 +11,7 @@ TEXT ·neonRowsF32P4T1(SB), NOSPLIT, $0-8
 	MOVD 8(R0), R2
 	MOVD 16(R0), R3
 	MOVD 24(R0), R4
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -27,23 +28,22 @@ TEXT ·neonRowsF32P4T1(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad421564 // ldp q4, q5, [x11, #64]
-	WORD $0xad431d66 // ldp q6, q7, [x11, #96]
-	WORD $0xad442568 // ldp q8, q9, [x11, #128]
-	WORD $0xad452d6a // ldp q10, q11, [x11, #160]
-	WORD $0xad46356c // ldp q12, q13, [x11, #192]
-	WORD $0xad473d6e // ldp q14, q15, [x11, #224]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4215a4 // ldp q4, q5, [x13, #64]
+	WORD $0xad431da6 // ldp q6, q7, [x13, #96]
+	WORD $0xad4425a8 // ldp q8, q9, [x13, #128]
+	WORD $0xad452daa // ldp q10, q11, [x13, #160]
+	WORD $0xad4635ac // ldp q12, q13, [x13, #192]
+	WORD $0xad473dae // ldp q14, q15, [x13, #224]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -53,116 +53,116 @@ loop:
 	WORD $0xad414831 // ldp q17, q18, [x1, #32]
 	WORD $0x4f901222 // fmla v2.4s, v17.4s, v16.s[0]
 	WORD $0x4f901243 // fmla v3.4s, v18.4s, v16.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404851 // ldp q17, q18, [x2, #0]
 	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
 	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
 	WORD $0xad414851 // ldp q17, q18, [x2, #32]
 	WORD $0x4f901226 // fmla v6.4s, v17.4s, v16.s[0]
 	WORD $0x4f901247 // fmla v7.4s, v18.4s, v16.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404871 // ldp q17, q18, [x3, #0]
 	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
 	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
 	WORD $0xad414871 // ldp q17, q18, [x3, #32]
 	WORD $0x4f90122a // fmla v10.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124b // fmla v11.4s, v18.4s, v16.s[0]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0xad404891 // ldp q17, q18, [x4, #0]
 	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
 	WORD $0xad414891 // ldp q17, q18, [x4, #32]
 	WORD $0x4f90122e // fmla v14.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124f // fmla v15.4s, v18.4s, v16.s[0]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0xad404831 // ldp q17, q18, [x1, #0]
 	WORD $0x4fb01220 // fmla v0.4s, v17.4s, v16.s[1]
 	WORD $0x4fb01241 // fmla v1.4s, v18.4s, v16.s[1]
 	WORD $0xad414831 // ldp q17, q18, [x1, #32]
 	WORD $0x4fb01222 // fmla v2.4s, v17.4s, v16.s[1]
 	WORD $0x4fb01243 // fmla v3.4s, v18.4s, v16.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404851 // ldp q17, q18, [x2, #0]
 	WORD $0x4fb01224 // fmla v4.4s, v17.4s, v16.s[1]
 	WORD $0x4fb01245 // fmla v5.4s, v18.4s, v16.s[1]
 	WORD $0xad414851 // ldp q17, q18, [x2, #32]
 	WORD $0x4fb01226 // fmla v6.4s, v17.4s, v16.s[1]
 	WORD $0x4fb01247 // fmla v7.4s, v18.4s, v16.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404871 // ldp q17, q18, [x3, #0]
 	WORD $0x4fb01228 // fmla v8.4s, v17.4s, v16.s[1]
 	WORD $0x4fb01249 // fmla v9.4s, v18.4s, v16.s[1]
 	WORD $0xad414871 // ldp q17, q18, [x3, #32]
 	WORD $0x4fb0122a // fmla v10.4s, v17.4s, v16.s[1]
 	WORD $0x4fb0124b // fmla v11.4s, v18.4s, v16.s[1]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0xad404891 // ldp q17, q18, [x4, #0]
 	WORD $0x4fb0122c // fmla v12.4s, v17.4s, v16.s[1]
 	WORD $0x4fb0124d // fmla v13.4s, v18.4s, v16.s[1]
 	WORD $0xad414891 // ldp q17, q18, [x4, #32]
 	WORD $0x4fb0122e // fmla v14.4s, v17.4s, v16.s[1]
 	WORD $0x4fb0124f // fmla v15.4s, v18.4s, v16.s[1]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0xad404831 // ldp q17, q18, [x1, #0]
 	WORD $0x4f901a20 // fmla v0.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a41 // fmla v1.4s, v18.4s, v16.s[2]
 	WORD $0xad414831 // ldp q17, q18, [x1, #32]
 	WORD $0x4f901a22 // fmla v2.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a43 // fmla v3.4s, v18.4s, v16.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404851 // ldp q17, q18, [x2, #0]
 	WORD $0x4f901a24 // fmla v4.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a45 // fmla v5.4s, v18.4s, v16.s[2]
 	WORD $0xad414851 // ldp q17, q18, [x2, #32]
 	WORD $0x4f901a26 // fmla v6.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a47 // fmla v7.4s, v18.4s, v16.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404871 // ldp q17, q18, [x3, #0]
 	WORD $0x4f901a28 // fmla v8.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a49 // fmla v9.4s, v18.4s, v16.s[2]
 	WORD $0xad414871 // ldp q17, q18, [x3, #32]
 	WORD $0x4f901a2a // fmla v10.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a4b // fmla v11.4s, v18.4s, v16.s[2]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0xad404891 // ldp q17, q18, [x4, #0]
 	WORD $0x4f901a2c // fmla v12.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a4d // fmla v13.4s, v18.4s, v16.s[2]
 	WORD $0xad414891 // ldp q17, q18, [x4, #32]
 	WORD $0x4f901a2e // fmla v14.4s, v17.4s, v16.s[2]
 	WORD $0x4f901a4f // fmla v15.4s, v18.4s, v16.s[2]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0xad404831 // ldp q17, q18, [x1, #0]
 	WORD $0x4fb01a20 // fmla v0.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a41 // fmla v1.4s, v18.4s, v16.s[3]
 	WORD $0xad414831 // ldp q17, q18, [x1, #32]
 	WORD $0x4fb01a22 // fmla v2.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a43 // fmla v3.4s, v18.4s, v16.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404851 // ldp q17, q18, [x2, #0]
 	WORD $0x4fb01a24 // fmla v4.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a45 // fmla v5.4s, v18.4s, v16.s[3]
 	WORD $0xad414851 // ldp q17, q18, [x2, #32]
 	WORD $0x4fb01a26 // fmla v6.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a47 // fmla v7.4s, v18.4s, v16.s[3]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404871 // ldp q17, q18, [x3, #0]
 	WORD $0x4fb01a28 // fmla v8.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a49 // fmla v9.4s, v18.4s, v16.s[3]
 	WORD $0xad414871 // ldp q17, q18, [x3, #32]
 	WORD $0x4fb01a2a // fmla v10.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a4b // fmla v11.4s, v18.4s, v16.s[3]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0xad404891 // ldp q17, q18, [x4, #0]
 	WORD $0x4fb01a2c // fmla v12.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a4d // fmla v13.4s, v18.4s, v16.s[3]
 	WORD $0xad414891 // ldp q17, q18, [x4, #32]
 	WORD $0x4fb01a2e // fmla v14.4s, v17.4s, v16.s[3]
 	WORD $0x4fb01a4f // fmla v15.4s, v18.4s, v16.s[3]
-	ADD R13, R4, R4
-	SUBS $4, R12, R12
+	ADD R14, R4, R4
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -172,61 +172,61 @@ one:
 	WORD $0xad414831 // ldp q17, q18, [x1, #32]
 	WORD $0x4f901222 // fmla v2.4s, v17.4s, v16.s[0]
 	WORD $0x4f901243 // fmla v3.4s, v18.4s, v16.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404851 // ldp q17, q18, [x2, #0]
 	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
 	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
 	WORD $0xad414851 // ldp q17, q18, [x2, #32]
 	WORD $0x4f901226 // fmla v6.4s, v17.4s, v16.s[0]
 	WORD $0x4f901247 // fmla v7.4s, v18.4s, v16.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404871 // ldp q17, q18, [x3, #0]
 	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
 	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
 	WORD $0xad414871 // ldp q17, q18, [x3, #32]
 	WORD $0x4f90122a // fmla v10.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124b // fmla v11.4s, v18.4s, v16.s[0]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0xad404891 // ldp q17, q18, [x4, #0]
 	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
 	WORD $0xad414891 // ldp q17, q18, [x4, #32]
 	WORD $0x4f90122e // fmla v14.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124f // fmla v15.4s, v18.4s, v16.s[0]
-	ADD R13, R4, R4
-	SUBS $1, R12, R12
+	ADD R14, R4, R4
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad021564 // stp q4, q5, [x11, #64]
-	WORD $0xad031d66 // stp q6, q7, [x11, #96]
-	WORD $0xad042568 // stp q8, q9, [x11, #128]
-	WORD $0xad052d6a // stp q10, q11, [x11, #160]
-	WORD $0xad06356c // stp q12, q13, [x11, #192]
-	WORD $0xad073d6e // stp q14, q15, [x11, #224]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0215a4 // stp q4, q5, [x13, #64]
+	WORD $0xad031da6 // stp q6, q7, [x13, #96]
+	WORD $0xad0425a8 // stp q8, q9, [x13, #128]
+	WORD $0xad052daa // stp q10, q11, [x13, #160]
+	WORD $0xad0635ac // stp q12, q13, [x13, #192]
+	WORD $0xad073dae // stp q14, q15, [x13, #224]
 	RET
 
 // func neonRowsF32P1T1(t *Tile) 
 TEXT ·neonRowsF32P1T1(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
 	WORD $0x4f000403 // movi v3.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a4 // ldr q4, [x5], #16
@@ -236,32 +236,32 @@ loop:
 	WORD $0xad411825 // ldp q5, q6, [x1, #32]
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad401825 // ldp q5, q6, [x1, #0]
 	WORD $0x4fa410a0 // fmla v0.4s, v5.4s, v4.s[1]
 	WORD $0x4fa410c1 // fmla v1.4s, v6.4s, v4.s[1]
 	WORD $0xad411825 // ldp q5, q6, [x1, #32]
 	WORD $0x4fa410a2 // fmla v2.4s, v5.4s, v4.s[1]
 	WORD $0x4fa410c3 // fmla v3.4s, v6.4s, v4.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad401825 // ldp q5, q6, [x1, #0]
 	WORD $0x4f8418a0 // fmla v0.4s, v5.4s, v4.s[2]
 	WORD $0x4f8418c1 // fmla v1.4s, v6.4s, v4.s[2]
 	WORD $0xad411825 // ldp q5, q6, [x1, #32]
 	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
 	WORD $0x4f8418c3 // fmla v3.4s, v6.4s, v4.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad401825 // ldp q5, q6, [x1, #0]
 	WORD $0x4fa418a0 // fmla v0.4s, v5.4s, v4.s[3]
 	WORD $0x4fa418c1 // fmla v1.4s, v6.4s, v4.s[3]
 	WORD $0xad411825 // ldp q5, q6, [x1, #32]
 	WORD $0x4fa418a2 // fmla v2.4s, v5.4s, v4.s[3]
 	WORD $0x4fa418c3 // fmla v3.4s, v6.4s, v4.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044a4 // ldr s4, [x5], #4
@@ -271,13 +271,13 @@ one:
 	WORD $0xad411825 // ldp q5, q6, [x1, #32]
 	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
 	RET
 
 // func neonRowsF32P2T2(t *Tile) 
@@ -285,6 +285,7 @@ TEXT ·neonRowsF32P2T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -301,26 +302,25 @@ TEXT ·neonRowsF32P2T2(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad422568 // ldp q8, q9, [x11, #64]
-	WORD $0xad432d6a // ldp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4225a8 // ldp q8, q9, [x13, #64]
+	WORD $0xad432daa // ldp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -335,7 +335,7 @@ loop:
 	WORD $0x4f911246 // fmla v6.4s, v18.4s, v17.s[0]
 	WORD $0x4f901263 // fmla v3.4s, v19.4s, v16.s[0]
 	WORD $0x4f911267 // fmla v7.4s, v19.4s, v17.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404c52 // ldp q18, q19, [x2, #0]
 	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
 	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
@@ -346,7 +346,7 @@ loop:
 	WORD $0x4f91124e // fmla v14.4s, v18.4s, v17.s[0]
 	WORD $0x4f90126b // fmla v11.4s, v19.4s, v16.s[0]
 	WORD $0x4f91126f // fmla v15.4s, v19.4s, v17.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404c32 // ldp q18, q19, [x1, #0]
 	WORD $0x4fb01240 // fmla v0.4s, v18.4s, v16.s[1]
 	WORD $0x4fb11244 // fmla v4.4s, v18.4s, v17.s[1]
@@ -357,7 +357,7 @@ loop:
 	WORD $0x4fb11246 // fmla v6.4s, v18.4s, v17.s[1]
 	WORD $0x4fb01263 // fmla v3.4s, v19.4s, v16.s[1]
 	WORD $0x4fb11267 // fmla v7.4s, v19.4s, v17.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404c52 // ldp q18, q19, [x2, #0]
 	WORD $0x4fb01248 // fmla v8.4s, v18.4s, v16.s[1]
 	WORD $0x4fb1124c // fmla v12.4s, v18.4s, v17.s[1]
@@ -368,7 +368,7 @@ loop:
 	WORD $0x4fb1124e // fmla v14.4s, v18.4s, v17.s[1]
 	WORD $0x4fb0126b // fmla v11.4s, v19.4s, v16.s[1]
 	WORD $0x4fb1126f // fmla v15.4s, v19.4s, v17.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404c32 // ldp q18, q19, [x1, #0]
 	WORD $0x4f901a40 // fmla v0.4s, v18.4s, v16.s[2]
 	WORD $0x4f911a44 // fmla v4.4s, v18.4s, v17.s[2]
@@ -379,7 +379,7 @@ loop:
 	WORD $0x4f911a46 // fmla v6.4s, v18.4s, v17.s[2]
 	WORD $0x4f901a63 // fmla v3.4s, v19.4s, v16.s[2]
 	WORD $0x4f911a67 // fmla v7.4s, v19.4s, v17.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404c52 // ldp q18, q19, [x2, #0]
 	WORD $0x4f901a48 // fmla v8.4s, v18.4s, v16.s[2]
 	WORD $0x4f911a4c // fmla v12.4s, v18.4s, v17.s[2]
@@ -390,7 +390,7 @@ loop:
 	WORD $0x4f911a4e // fmla v14.4s, v18.4s, v17.s[2]
 	WORD $0x4f901a6b // fmla v11.4s, v19.4s, v16.s[2]
 	WORD $0x4f911a6f // fmla v15.4s, v19.4s, v17.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad404c32 // ldp q18, q19, [x1, #0]
 	WORD $0x4fb01a40 // fmla v0.4s, v18.4s, v16.s[3]
 	WORD $0x4fb11a44 // fmla v4.4s, v18.4s, v17.s[3]
@@ -401,7 +401,7 @@ loop:
 	WORD $0x4fb11a46 // fmla v6.4s, v18.4s, v17.s[3]
 	WORD $0x4fb01a63 // fmla v3.4s, v19.4s, v16.s[3]
 	WORD $0x4fb11a67 // fmla v7.4s, v19.4s, v17.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404c52 // ldp q18, q19, [x2, #0]
 	WORD $0x4fb01a48 // fmla v8.4s, v18.4s, v16.s[3]
 	WORD $0x4fb11a4c // fmla v12.4s, v18.4s, v17.s[3]
@@ -412,11 +412,11 @@ loop:
 	WORD $0x4fb11a4e // fmla v14.4s, v18.4s, v17.s[3]
 	WORD $0x4fb01a6b // fmla v11.4s, v19.4s, v16.s[3]
 	WORD $0x4fb11a6f // fmla v15.4s, v19.4s, v17.s[3]
-	ADD R13, R2, R2
-	SUBS $4, R12, R12
+	ADD R14, R2, R2
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -431,7 +431,7 @@ one:
 	WORD $0x4f911246 // fmla v6.4s, v18.4s, v17.s[0]
 	WORD $0x4f901263 // fmla v3.4s, v19.4s, v16.s[0]
 	WORD $0x4f911267 // fmla v7.4s, v19.4s, v17.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad404c52 // ldp q18, q19, [x2, #0]
 	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
 	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
@@ -442,27 +442,28 @@ one:
 	WORD $0x4f91124e // fmla v14.4s, v18.4s, v17.s[0]
 	WORD $0x4f90126b // fmla v11.4s, v19.4s, v16.s[0]
 	WORD $0x4f91126f // fmla v15.4s, v19.4s, v17.s[0]
-	ADD R13, R2, R2
-	SUBS $1, R12, R12
+	ADD R14, R2, R2
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad022568 // stp q8, q9, [x11, #64]
-	WORD $0xad032d6a // stp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0225a8 // stp q8, q9, [x13, #64]
+	WORD $0xad032daa // stp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
 	RET
 
 // func neonRowsF32P1T2(t *Tile) 
 TEXT ·neonRowsF32P1T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -471,22 +472,21 @@ TEXT ·neonRowsF32P1T2(SB), NOSPLIT, $0-8
 	WORD $0x4f000405 // movi v5.4s, #0
 	WORD $0x4f000406 // movi v6.4s, #0
 	WORD $0x4f000407 // movi v7.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a8 // ldr q8, [x5], #16
@@ -501,7 +501,7 @@ loop:
 	WORD $0x4f891146 // fmla v6.4s, v10.4s, v9.s[0]
 	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
 	WORD $0x4f891167 // fmla v7.4s, v11.4s, v9.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad402c2a // ldp q10, q11, [x1, #0]
 	WORD $0x4fa81140 // fmla v0.4s, v10.4s, v8.s[1]
 	WORD $0x4fa91144 // fmla v4.4s, v10.4s, v9.s[1]
@@ -512,7 +512,7 @@ loop:
 	WORD $0x4fa91146 // fmla v6.4s, v10.4s, v9.s[1]
 	WORD $0x4fa81163 // fmla v3.4s, v11.4s, v8.s[1]
 	WORD $0x4fa91167 // fmla v7.4s, v11.4s, v9.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad402c2a // ldp q10, q11, [x1, #0]
 	WORD $0x4f881940 // fmla v0.4s, v10.4s, v8.s[2]
 	WORD $0x4f891944 // fmla v4.4s, v10.4s, v9.s[2]
@@ -523,7 +523,7 @@ loop:
 	WORD $0x4f891946 // fmla v6.4s, v10.4s, v9.s[2]
 	WORD $0x4f881963 // fmla v3.4s, v11.4s, v8.s[2]
 	WORD $0x4f891967 // fmla v7.4s, v11.4s, v9.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad402c2a // ldp q10, q11, [x1, #0]
 	WORD $0x4fa81940 // fmla v0.4s, v10.4s, v8.s[3]
 	WORD $0x4fa91944 // fmla v4.4s, v10.4s, v9.s[3]
@@ -534,11 +534,11 @@ loop:
 	WORD $0x4fa91946 // fmla v6.4s, v10.4s, v9.s[3]
 	WORD $0x4fa81963 // fmla v3.4s, v11.4s, v8.s[3]
 	WORD $0x4fa91967 // fmla v7.4s, v11.4s, v9.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044a8 // ldr s8, [x5], #4
@@ -553,17 +553,17 @@ one:
 	WORD $0x4f891146 // fmla v6.4s, v10.4s, v9.s[0]
 	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
 	WORD $0x4f891167 // fmla v7.4s, v11.4s, v9.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
 	RET
 
 // func neonRowsF32P2T3(t *Tile) 
@@ -571,6 +571,7 @@ TEXT ·neonRowsF32P2T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -595,32 +596,31 @@ TEXT ·neonRowsF32P2T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad424570 // ldp q16, q17, [x11, #64]
-	WORD $0xad434d72 // ldp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	WORD $0xad425574 // ldp q20, q21, [x11, #64]
-	WORD $0xad435d76 // ldp q22, q23, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4245b0 // ldp q16, q17, [x13, #64]
+	WORD $0xad434db2 // ldp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	WORD $0xad4255b4 // ldp q20, q21, [x13, #64]
+	WORD $0xad435db6 // ldp q22, q23, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -640,7 +640,7 @@ loop:
 	WORD $0x4f981383 // fmla v3.4s, v28.4s, v24.s[0]
 	WORD $0x4f991387 // fmla v7.4s, v28.4s, v25.s[0]
 	WORD $0x4f9a138b // fmla v11.4s, v28.4s, v26.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40705b // ldp q27, q28, [x2, #0]
 	WORD $0x4f98136c // fmla v12.4s, v27.4s, v24.s[0]
 	WORD $0x4f991370 // fmla v16.4s, v27.4s, v25.s[0]
@@ -655,7 +655,7 @@ loop:
 	WORD $0x4f98138f // fmla v15.4s, v28.4s, v24.s[0]
 	WORD $0x4f991393 // fmla v19.4s, v28.4s, v25.s[0]
 	WORD $0x4f9a1397 // fmla v23.4s, v28.4s, v26.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad40703b // ldp q27, q28, [x1, #0]
 	WORD $0x4fb81360 // fmla v0.4s, v27.4s, v24.s[1]
 	WORD $0x4fb91364 // fmla v4.4s, v27.4s, v25.s[1]
@@ -670,7 +670,7 @@ loop:
 	WORD $0x4fb81383 // fmla v3.4s, v28.4s, v24.s[1]
 	WORD $0x4fb91387 // fmla v7.4s, v28.4s, v25.s[1]
 	WORD $0x4fba138b // fmla v11.4s, v28.4s, v26.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40705b // ldp q27, q28, [x2, #0]
 	WORD $0x4fb8136c // fmla v12.4s, v27.4s, v24.s[1]
 	WORD $0x4fb91370 // fmla v16.4s, v27.4s, v25.s[1]
@@ -685,7 +685,7 @@ loop:
 	WORD $0x4fb8138f // fmla v15.4s, v28.4s, v24.s[1]
 	WORD $0x4fb91393 // fmla v19.4s, v28.4s, v25.s[1]
 	WORD $0x4fba1397 // fmla v23.4s, v28.4s, v26.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad40703b // ldp q27, q28, [x1, #0]
 	WORD $0x4f981b60 // fmla v0.4s, v27.4s, v24.s[2]
 	WORD $0x4f991b64 // fmla v4.4s, v27.4s, v25.s[2]
@@ -700,7 +700,7 @@ loop:
 	WORD $0x4f981b83 // fmla v3.4s, v28.4s, v24.s[2]
 	WORD $0x4f991b87 // fmla v7.4s, v28.4s, v25.s[2]
 	WORD $0x4f9a1b8b // fmla v11.4s, v28.4s, v26.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40705b // ldp q27, q28, [x2, #0]
 	WORD $0x4f981b6c // fmla v12.4s, v27.4s, v24.s[2]
 	WORD $0x4f991b70 // fmla v16.4s, v27.4s, v25.s[2]
@@ -715,7 +715,7 @@ loop:
 	WORD $0x4f981b8f // fmla v15.4s, v28.4s, v24.s[2]
 	WORD $0x4f991b93 // fmla v19.4s, v28.4s, v25.s[2]
 	WORD $0x4f9a1b97 // fmla v23.4s, v28.4s, v26.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0xad40703b // ldp q27, q28, [x1, #0]
 	WORD $0x4fb81b60 // fmla v0.4s, v27.4s, v24.s[3]
 	WORD $0x4fb91b64 // fmla v4.4s, v27.4s, v25.s[3]
@@ -730,7 +730,7 @@ loop:
 	WORD $0x4fb81b83 // fmla v3.4s, v28.4s, v24.s[3]
 	WORD $0x4fb91b87 // fmla v7.4s, v28.4s, v25.s[3]
 	WORD $0x4fba1b8b // fmla v11.4s, v28.4s, v26.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40705b // ldp q27, q28, [x2, #0]
 	WORD $0x4fb81b6c // fmla v12.4s, v27.4s, v24.s[3]
 	WORD $0x4fb91b70 // fmla v16.4s, v27.4s, v25.s[3]
@@ -745,11 +745,11 @@ loop:
 	WORD $0x4fb81b8f // fmla v15.4s, v28.4s, v24.s[3]
 	WORD $0x4fb91b93 // fmla v19.4s, v28.4s, v25.s[3]
 	WORD $0x4fba1b97 // fmla v23.4s, v28.4s, v26.s[3]
-	ADD R13, R2, R2
-	SUBS $4, R12, R12
+	ADD R14, R2, R2
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b8 // ldr s24, [x5], #4
@@ -769,7 +769,7 @@ one:
 	WORD $0x4f981383 // fmla v3.4s, v28.4s, v24.s[0]
 	WORD $0x4f991387 // fmla v7.4s, v28.4s, v25.s[0]
 	WORD $0x4f9a138b // fmla v11.4s, v28.4s, v26.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40705b // ldp q27, q28, [x2, #0]
 	WORD $0x4f98136c // fmla v12.4s, v27.4s, v24.s[0]
 	WORD $0x4f991370 // fmla v16.4s, v27.4s, v25.s[0]
@@ -784,32 +784,33 @@ one:
 	WORD $0x4f98138f // fmla v15.4s, v28.4s, v24.s[0]
 	WORD $0x4f991393 // fmla v19.4s, v28.4s, v25.s[0]
 	WORD $0x4f9a1397 // fmla v23.4s, v28.4s, v26.s[0]
-	ADD R13, R2, R2
-	SUBS $1, R12, R12
+	ADD R14, R2, R2
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad024570 // stp q16, q17, [x11, #64]
-	WORD $0xad034d72 // stp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	WORD $0xad025574 // stp q20, q21, [x11, #64]
-	WORD $0xad035d76 // stp q22, q23, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0245b0 // stp q16, q17, [x13, #64]
+	WORD $0xad034db2 // stp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	WORD $0xad0255b4 // stp q20, q21, [x13, #64]
+	WORD $0xad035db6 // stp q22, q23, [x13, #96]
 	RET
 
 // func neonRowsF32P1T3(t *Tile) 
 TEXT ·neonRowsF32P1T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -822,26 +823,25 @@ TEXT ·neonRowsF32P1T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000409 // movi v9.4s, #0
 	WORD $0x4f00040a // movi v10.4s, #0
 	WORD $0x4f00040b // movi v11.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104ac // ldr q12, [x5], #16
@@ -861,7 +861,7 @@ loop:
 	WORD $0x4f8c1203 // fmla v3.4s, v16.4s, v12.s[0]
 	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
 	WORD $0x4f8e120b // fmla v11.4s, v16.4s, v14.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40402f // ldp q15, q16, [x1, #0]
 	WORD $0x4fac11e0 // fmla v0.4s, v15.4s, v12.s[1]
 	WORD $0x4fad11e4 // fmla v4.4s, v15.4s, v13.s[1]
@@ -876,7 +876,7 @@ loop:
 	WORD $0x4fac1203 // fmla v3.4s, v16.4s, v12.s[1]
 	WORD $0x4fad1207 // fmla v7.4s, v16.4s, v13.s[1]
 	WORD $0x4fae120b // fmla v11.4s, v16.4s, v14.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40402f // ldp q15, q16, [x1, #0]
 	WORD $0x4f8c19e0 // fmla v0.4s, v15.4s, v12.s[2]
 	WORD $0x4f8d19e4 // fmla v4.4s, v15.4s, v13.s[2]
@@ -891,7 +891,7 @@ loop:
 	WORD $0x4f8c1a03 // fmla v3.4s, v16.4s, v12.s[2]
 	WORD $0x4f8d1a07 // fmla v7.4s, v16.4s, v13.s[2]
 	WORD $0x4f8e1a0b // fmla v11.4s, v16.4s, v14.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad40402f // ldp q15, q16, [x1, #0]
 	WORD $0x4fac19e0 // fmla v0.4s, v15.4s, v12.s[3]
 	WORD $0x4fad19e4 // fmla v4.4s, v15.4s, v13.s[3]
@@ -906,11 +906,11 @@ loop:
 	WORD $0x4fac1a03 // fmla v3.4s, v16.4s, v12.s[3]
 	WORD $0x4fad1a07 // fmla v7.4s, v16.4s, v13.s[3]
 	WORD $0x4fae1a0b // fmla v11.4s, v16.4s, v14.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044ac // ldr s12, [x5], #4
@@ -930,26 +930,27 @@ one:
 	WORD $0x4f8c1203 // fmla v3.4s, v16.4s, v12.s[0]
 	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
 	WORD $0x4f8e120b // fmla v11.4s, v16.4s, v14.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
 	RET
 
 // func neonRowsF32P1T4(t *Tile) 
 TEXT ·neonRowsF32P1T4(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -966,30 +967,29 @@ TEXT ·neonRowsF32P1T4(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -1014,7 +1014,7 @@ loop:
 	WORD $0x4f9112a7 // fmla v7.4s, v21.4s, v17.s[0]
 	WORD $0x4f9212ab // fmla v11.4s, v21.4s, v18.s[0]
 	WORD $0x4f9312af // fmla v15.4s, v21.4s, v19.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad405434 // ldp q20, q21, [x1, #0]
 	WORD $0x4fb01280 // fmla v0.4s, v20.4s, v16.s[1]
 	WORD $0x4fb11284 // fmla v4.4s, v20.4s, v17.s[1]
@@ -1033,7 +1033,7 @@ loop:
 	WORD $0x4fb112a7 // fmla v7.4s, v21.4s, v17.s[1]
 	WORD $0x4fb212ab // fmla v11.4s, v21.4s, v18.s[1]
 	WORD $0x4fb312af // fmla v15.4s, v21.4s, v19.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad405434 // ldp q20, q21, [x1, #0]
 	WORD $0x4f901a80 // fmla v0.4s, v20.4s, v16.s[2]
 	WORD $0x4f911a84 // fmla v4.4s, v20.4s, v17.s[2]
@@ -1052,7 +1052,7 @@ loop:
 	WORD $0x4f911aa7 // fmla v7.4s, v21.4s, v17.s[2]
 	WORD $0x4f921aab // fmla v11.4s, v21.4s, v18.s[2]
 	WORD $0x4f931aaf // fmla v15.4s, v21.4s, v19.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad405434 // ldp q20, q21, [x1, #0]
 	WORD $0x4fb01a80 // fmla v0.4s, v20.4s, v16.s[3]
 	WORD $0x4fb11a84 // fmla v4.4s, v20.4s, v17.s[3]
@@ -1071,11 +1071,11 @@ loop:
 	WORD $0x4fb11aa7 // fmla v7.4s, v21.4s, v17.s[3]
 	WORD $0x4fb21aab // fmla v11.4s, v21.4s, v18.s[3]
 	WORD $0x4fb31aaf // fmla v15.4s, v21.4s, v19.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -1100,29 +1100,30 @@ one:
 	WORD $0x4f9112a7 // fmla v7.4s, v21.4s, v17.s[0]
 	WORD $0x4f9212ab // fmla v11.4s, v21.4s, v18.s[0]
 	WORD $0x4f9312af // fmla v15.4s, v21.4s, v19.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
 	RET
 
 // func neonRowsF32P1T5(t *Tile) 
 TEXT ·neonRowsF32P1T5(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -1143,34 +1144,33 @@ TEXT ·neonRowsF32P1T5(SB), NOSPLIT, $0-8
 	WORD $0x4f000411 // movi v17.4s, #0
 	WORD $0x4f000412 // movi v18.4s, #0
 	WORD $0x4f000413 // movi v19.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b4 // ldr q20, [x5], #16
@@ -1200,7 +1200,7 @@ loop:
 	WORD $0x4f96134b // fmla v11.4s, v26.4s, v22.s[0]
 	WORD $0x4f97134f // fmla v15.4s, v26.4s, v23.s[0]
 	WORD $0x4f981353 // fmla v19.4s, v26.4s, v24.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad406839 // ldp q25, q26, [x1, #0]
 	WORD $0x4fb41320 // fmla v0.4s, v25.4s, v20.s[1]
 	WORD $0x4fb51324 // fmla v4.4s, v25.4s, v21.s[1]
@@ -1223,7 +1223,7 @@ loop:
 	WORD $0x4fb6134b // fmla v11.4s, v26.4s, v22.s[1]
 	WORD $0x4fb7134f // fmla v15.4s, v26.4s, v23.s[1]
 	WORD $0x4fb81353 // fmla v19.4s, v26.4s, v24.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad406839 // ldp q25, q26, [x1, #0]
 	WORD $0x4f941b20 // fmla v0.4s, v25.4s, v20.s[2]
 	WORD $0x4f951b24 // fmla v4.4s, v25.4s, v21.s[2]
@@ -1246,7 +1246,7 @@ loop:
 	WORD $0x4f961b4b // fmla v11.4s, v26.4s, v22.s[2]
 	WORD $0x4f971b4f // fmla v15.4s, v26.4s, v23.s[2]
 	WORD $0x4f981b53 // fmla v19.4s, v26.4s, v24.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad406839 // ldp q25, q26, [x1, #0]
 	WORD $0x4fb41b20 // fmla v0.4s, v25.4s, v20.s[3]
 	WORD $0x4fb51b24 // fmla v4.4s, v25.4s, v21.s[3]
@@ -1269,11 +1269,11 @@ loop:
 	WORD $0x4fb61b4b // fmla v11.4s, v26.4s, v22.s[3]
 	WORD $0x4fb71b4f // fmla v15.4s, v26.4s, v23.s[3]
 	WORD $0x4fb81b53 // fmla v19.4s, v26.4s, v24.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b4 // ldr s20, [x5], #4
@@ -1303,32 +1303,33 @@ one:
 	WORD $0x4f96134b // fmla v11.4s, v26.4s, v22.s[0]
 	WORD $0x4f97134f // fmla v15.4s, v26.4s, v23.s[0]
 	WORD $0x4f981353 // fmla v19.4s, v26.4s, v24.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
 	RET
 
 // func neonRowsF32P1T6(t *Tile) 
 TEXT ·neonRowsF32P1T6(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -1353,38 +1354,37 @@ TEXT ·neonRowsF32P1T6(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad405574 // ldp q20, q21, [x11, #0]
-	WORD $0xad415d76 // ldp q22, q23, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4055b4 // ldp q20, q21, [x13, #0]
+	WORD $0xad415db6 // ldp q22, q23, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	ADD R14, R9, R10
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	ADD R16, R9, R10
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -1419,7 +1419,7 @@ loop:
 	WORD $0x4f9b13ef // fmla v15.4s, v31.4s, v27.s[0]
 	WORD $0x4f9c13f3 // fmla v19.4s, v31.4s, v28.s[0]
 	WORD $0x4f9d13f7 // fmla v23.4s, v31.4s, v29.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad407c3e // ldp q30, q31, [x1, #0]
 	WORD $0x4fb813c0 // fmla v0.4s, v30.4s, v24.s[1]
 	WORD $0x4fb913c4 // fmla v4.4s, v30.4s, v25.s[1]
@@ -1446,7 +1446,7 @@ loop:
 	WORD $0x4fbb13ef // fmla v15.4s, v31.4s, v27.s[1]
 	WORD $0x4fbc13f3 // fmla v19.4s, v31.4s, v28.s[1]
 	WORD $0x4fbd13f7 // fmla v23.4s, v31.4s, v29.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad407c3e // ldp q30, q31, [x1, #0]
 	WORD $0x4f981bc0 // fmla v0.4s, v30.4s, v24.s[2]
 	WORD $0x4f991bc4 // fmla v4.4s, v30.4s, v25.s[2]
@@ -1473,7 +1473,7 @@ loop:
 	WORD $0x4f9b1bef // fmla v15.4s, v31.4s, v27.s[2]
 	WORD $0x4f9c1bf3 // fmla v19.4s, v31.4s, v28.s[2]
 	WORD $0x4f9d1bf7 // fmla v23.4s, v31.4s, v29.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0xad407c3e // ldp q30, q31, [x1, #0]
 	WORD $0x4fb81bc0 // fmla v0.4s, v30.4s, v24.s[3]
 	WORD $0x4fb91bc4 // fmla v4.4s, v30.4s, v25.s[3]
@@ -1500,11 +1500,11 @@ loop:
 	WORD $0x4fbb1bef // fmla v15.4s, v31.4s, v27.s[3]
 	WORD $0x4fbc1bf3 // fmla v19.4s, v31.4s, v28.s[3]
 	WORD $0x4fbd1bf7 // fmla v23.4s, v31.4s, v29.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b8 // ldr s24, [x5], #4
@@ -1539,29 +1539,29 @@ one:
 	WORD $0x4f9b13ef // fmla v15.4s, v31.4s, v27.s[0]
 	WORD $0x4f9c13f3 // fmla v19.4s, v31.4s, v28.s[0]
 	WORD $0x4f9d13f7 // fmla v23.4s, v31.4s, v29.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad005574 // stp q20, q21, [x11, #0]
-	WORD $0xad015d76 // stp q22, q23, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0055b4 // stp q20, q21, [x13, #0]
+	WORD $0xad015db6 // stp q22, q23, [x13, #32]
 	RET
 
 // func neonRowsF16P4T1(t *Tile) 
@@ -1571,6 +1571,7 @@ TEXT ·neonRowsF16P4T1(SB), NOSPLIT, $0-8
 	MOVD 8(R0), R2
 	MOVD 16(R0), R3
 	MOVD 24(R0), R4
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -1587,23 +1588,22 @@ TEXT ·neonRowsF16P4T1(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad421564 // ldp q4, q5, [x11, #64]
-	WORD $0xad431d66 // ldp q6, q7, [x11, #96]
-	WORD $0xad442568 // ldp q8, q9, [x11, #128]
-	WORD $0xad452d6a // ldp q10, q11, [x11, #160]
-	WORD $0xad46356c // ldp q12, q13, [x11, #192]
-	WORD $0xad473d6e // ldp q14, q15, [x11, #224]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4215a4 // ldp q4, q5, [x13, #64]
+	WORD $0xad431da6 // ldp q6, q7, [x13, #96]
+	WORD $0xad4425a8 // ldp q8, q9, [x13, #128]
+	WORD $0xad452daa // ldp q10, q11, [x13, #160]
+	WORD $0xad4635ac // ldp q12, q13, [x13, #192]
+	WORD $0xad473dae // ldp q14, q15, [x13, #224]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -1617,7 +1617,7 @@ loop:
 	WORD $0x4f901242 // fmla v2.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901223 // fmla v3.4s, v17.4s, v16.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
@@ -1628,7 +1628,7 @@ loop:
 	WORD $0x4f901246 // fmla v6.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901227 // fmla v7.4s, v17.4s, v16.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
@@ -1639,7 +1639,7 @@ loop:
 	WORD $0x4f90124a // fmla v10.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f90122b // fmla v11.4s, v17.4s, v16.s[0]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f90124c // fmla v12.4s, v18.4s, v16.s[0]
@@ -1650,7 +1650,7 @@ loop:
 	WORD $0x4f90124e // fmla v14.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f90122f // fmla v15.4s, v17.4s, v16.s[0]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0x3dc00031 // ldr q17, [x1, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01240 // fmla v0.4s, v18.4s, v16.s[1]
@@ -1661,7 +1661,7 @@ loop:
 	WORD $0x4fb01242 // fmla v2.4s, v18.4s, v16.s[1]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb01223 // fmla v3.4s, v17.4s, v16.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01244 // fmla v4.4s, v18.4s, v16.s[1]
@@ -1672,7 +1672,7 @@ loop:
 	WORD $0x4fb01246 // fmla v6.4s, v18.4s, v16.s[1]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb01227 // fmla v7.4s, v17.4s, v16.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01248 // fmla v8.4s, v18.4s, v16.s[1]
@@ -1683,7 +1683,7 @@ loop:
 	WORD $0x4fb0124a // fmla v10.4s, v18.4s, v16.s[1]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb0122b // fmla v11.4s, v17.4s, v16.s[1]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb0124c // fmla v12.4s, v18.4s, v16.s[1]
@@ -1694,7 +1694,7 @@ loop:
 	WORD $0x4fb0124e // fmla v14.4s, v18.4s, v16.s[1]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb0122f // fmla v15.4s, v17.4s, v16.s[1]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0x3dc00031 // ldr q17, [x1, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901a40 // fmla v0.4s, v18.4s, v16.s[2]
@@ -1705,7 +1705,7 @@ loop:
 	WORD $0x4f901a42 // fmla v2.4s, v18.4s, v16.s[2]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901a23 // fmla v3.4s, v17.4s, v16.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901a44 // fmla v4.4s, v18.4s, v16.s[2]
@@ -1716,7 +1716,7 @@ loop:
 	WORD $0x4f901a46 // fmla v6.4s, v18.4s, v16.s[2]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901a27 // fmla v7.4s, v17.4s, v16.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901a48 // fmla v8.4s, v18.4s, v16.s[2]
@@ -1727,7 +1727,7 @@ loop:
 	WORD $0x4f901a4a // fmla v10.4s, v18.4s, v16.s[2]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901a2b // fmla v11.4s, v17.4s, v16.s[2]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901a4c // fmla v12.4s, v18.4s, v16.s[2]
@@ -1738,7 +1738,7 @@ loop:
 	WORD $0x4f901a4e // fmla v14.4s, v18.4s, v16.s[2]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901a2f // fmla v15.4s, v17.4s, v16.s[2]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0x3dc00031 // ldr q17, [x1, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01a40 // fmla v0.4s, v18.4s, v16.s[3]
@@ -1749,7 +1749,7 @@ loop:
 	WORD $0x4fb01a42 // fmla v2.4s, v18.4s, v16.s[3]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb01a23 // fmla v3.4s, v17.4s, v16.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01a44 // fmla v4.4s, v18.4s, v16.s[3]
@@ -1760,7 +1760,7 @@ loop:
 	WORD $0x4fb01a46 // fmla v6.4s, v18.4s, v16.s[3]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb01a27 // fmla v7.4s, v17.4s, v16.s[3]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01a48 // fmla v8.4s, v18.4s, v16.s[3]
@@ -1771,7 +1771,7 @@ loop:
 	WORD $0x4fb01a4a // fmla v10.4s, v18.4s, v16.s[3]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb01a2b // fmla v11.4s, v17.4s, v16.s[3]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4fb01a4c // fmla v12.4s, v18.4s, v16.s[3]
@@ -1782,11 +1782,11 @@ loop:
 	WORD $0x4fb01a4e // fmla v14.4s, v18.4s, v16.s[3]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4fb01a2f // fmla v15.4s, v17.4s, v16.s[3]
-	ADD R13, R4, R4
-	SUBS $4, R12, R12
+	ADD R14, R4, R4
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -1800,7 +1800,7 @@ one:
 	WORD $0x4f901242 // fmla v2.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901223 // fmla v3.4s, v17.4s, v16.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
@@ -1811,7 +1811,7 @@ one:
 	WORD $0x4f901246 // fmla v6.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f901227 // fmla v7.4s, v17.4s, v16.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
@@ -1822,7 +1822,7 @@ one:
 	WORD $0x4f90124a // fmla v10.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f90122b // fmla v11.4s, v17.4s, v16.s[0]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
 	WORD $0x4f90124c // fmla v12.4s, v18.4s, v16.s[0]
@@ -1833,40 +1833,40 @@ one:
 	WORD $0x4f90124e // fmla v14.4s, v18.4s, v16.s[0]
 	WORD $0x4e217a31 // fcvtl2 v17.4s, v17.8h
 	WORD $0x4f90122f // fmla v15.4s, v17.4s, v16.s[0]
-	ADD R13, R4, R4
-	SUBS $1, R12, R12
+	ADD R14, R4, R4
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad021564 // stp q4, q5, [x11, #64]
-	WORD $0xad031d66 // stp q6, q7, [x11, #96]
-	WORD $0xad042568 // stp q8, q9, [x11, #128]
-	WORD $0xad052d6a // stp q10, q11, [x11, #160]
-	WORD $0xad06356c // stp q12, q13, [x11, #192]
-	WORD $0xad073d6e // stp q14, q15, [x11, #224]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0215a4 // stp q4, q5, [x13, #64]
+	WORD $0xad031da6 // stp q6, q7, [x13, #96]
+	WORD $0xad0425a8 // stp q8, q9, [x13, #128]
+	WORD $0xad052daa // stp q10, q11, [x13, #160]
+	WORD $0xad0635ac // stp q12, q13, [x13, #192]
+	WORD $0xad073dae // stp q14, q15, [x13, #224]
 	RET
 
 // func neonRowsF16P1T1(t *Tile) 
 TEXT ·neonRowsF16P1T1(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
 	WORD $0x4f000403 // movi v3.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a4 // ldr q4, [x5], #16
@@ -1880,7 +1880,7 @@ loop:
 	WORD $0x4f8410c2 // fmla v2.4s, v6.4s, v4.s[0]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00025 // ldr q5, [x1, #0]
 	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
 	WORD $0x4fa410c0 // fmla v0.4s, v6.4s, v4.s[1]
@@ -1891,7 +1891,7 @@ loop:
 	WORD $0x4fa410c2 // fmla v2.4s, v6.4s, v4.s[1]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
 	WORD $0x4fa410a3 // fmla v3.4s, v5.4s, v4.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00025 // ldr q5, [x1, #0]
 	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
 	WORD $0x4f8418c0 // fmla v0.4s, v6.4s, v4.s[2]
@@ -1902,7 +1902,7 @@ loop:
 	WORD $0x4f8418c2 // fmla v2.4s, v6.4s, v4.s[2]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
 	WORD $0x4f8418a3 // fmla v3.4s, v5.4s, v4.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00025 // ldr q5, [x1, #0]
 	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
 	WORD $0x4fa418c0 // fmla v0.4s, v6.4s, v4.s[3]
@@ -1913,11 +1913,11 @@ loop:
 	WORD $0x4fa418c2 // fmla v2.4s, v6.4s, v4.s[3]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044a4 // ldr s4, [x5], #4
@@ -1931,13 +1931,13 @@ one:
 	WORD $0x4f8410c2 // fmla v2.4s, v6.4s, v4.s[0]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
 	RET
 
 // func neonRowsF16P2T2(t *Tile) 
@@ -1945,6 +1945,7 @@ TEXT ·neonRowsF16P2T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -1961,26 +1962,25 @@ TEXT ·neonRowsF16P2T2(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad422568 // ldp q8, q9, [x11, #64]
-	WORD $0xad432d6a // ldp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4225a8 // ldp q8, q9, [x13, #64]
+	WORD $0xad432daa // ldp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -1999,7 +1999,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4f901243 // fmla v3.4s, v18.4s, v16.s[0]
 	WORD $0x4f911247 // fmla v7.4s, v18.4s, v17.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4f901268 // fmla v8.4s, v19.4s, v16.s[0]
@@ -2014,7 +2014,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4f90124b // fmla v11.4s, v18.4s, v16.s[0]
 	WORD $0x4f91124f // fmla v15.4s, v18.4s, v17.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00032 // ldr q18, [x1, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4fb01260 // fmla v0.4s, v19.4s, v16.s[1]
@@ -2029,7 +2029,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4fb01243 // fmla v3.4s, v18.4s, v16.s[1]
 	WORD $0x4fb11247 // fmla v7.4s, v18.4s, v17.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4fb01268 // fmla v8.4s, v19.4s, v16.s[1]
@@ -2044,7 +2044,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4fb0124b // fmla v11.4s, v18.4s, v16.s[1]
 	WORD $0x4fb1124f // fmla v15.4s, v18.4s, v17.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00032 // ldr q18, [x1, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4f901a60 // fmla v0.4s, v19.4s, v16.s[2]
@@ -2059,7 +2059,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4f901a43 // fmla v3.4s, v18.4s, v16.s[2]
 	WORD $0x4f911a47 // fmla v7.4s, v18.4s, v17.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4f901a68 // fmla v8.4s, v19.4s, v16.s[2]
@@ -2074,7 +2074,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4f901a4b // fmla v11.4s, v18.4s, v16.s[2]
 	WORD $0x4f911a4f // fmla v15.4s, v18.4s, v17.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00032 // ldr q18, [x1, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4fb01a60 // fmla v0.4s, v19.4s, v16.s[3]
@@ -2089,7 +2089,7 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4fb01a43 // fmla v3.4s, v18.4s, v16.s[3]
 	WORD $0x4fb11a47 // fmla v7.4s, v18.4s, v17.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4fb01a68 // fmla v8.4s, v19.4s, v16.s[3]
@@ -2104,11 +2104,11 @@ loop:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4fb01a4b // fmla v11.4s, v18.4s, v16.s[3]
 	WORD $0x4fb11a4f // fmla v15.4s, v18.4s, v17.s[3]
-	ADD R13, R2, R2
-	SUBS $4, R12, R12
+	ADD R14, R2, R2
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -2127,7 +2127,7 @@ one:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4f901243 // fmla v3.4s, v18.4s, v16.s[0]
 	WORD $0x4f911247 // fmla v7.4s, v18.4s, v17.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x0e217a53 // fcvtl v19.4s, v18.4h
 	WORD $0x4f901268 // fmla v8.4s, v19.4s, v16.s[0]
@@ -2142,27 +2142,28 @@ one:
 	WORD $0x4e217a52 // fcvtl2 v18.4s, v18.8h
 	WORD $0x4f90124b // fmla v11.4s, v18.4s, v16.s[0]
 	WORD $0x4f91124f // fmla v15.4s, v18.4s, v17.s[0]
-	ADD R13, R2, R2
-	SUBS $1, R12, R12
+	ADD R14, R2, R2
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad022568 // stp q8, q9, [x11, #64]
-	WORD $0xad032d6a // stp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0225a8 // stp q8, q9, [x13, #64]
+	WORD $0xad032daa // stp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
 	RET
 
 // func neonRowsF16P1T2(t *Tile) 
 TEXT ·neonRowsF16P1T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -2171,22 +2172,21 @@ TEXT ·neonRowsF16P1T2(SB), NOSPLIT, $0-8
 	WORD $0x4f000405 // movi v5.4s, #0
 	WORD $0x4f000406 // movi v6.4s, #0
 	WORD $0x4f000407 // movi v7.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a8 // ldr q8, [x5], #16
@@ -2205,7 +2205,7 @@ loop:
 	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
 	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
 	WORD $0x4f891147 // fmla v7.4s, v10.4s, v9.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002a // ldr q10, [x1, #0]
 	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
 	WORD $0x4fa81160 // fmla v0.4s, v11.4s, v8.s[1]
@@ -2220,7 +2220,7 @@ loop:
 	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
 	WORD $0x4fa81143 // fmla v3.4s, v10.4s, v8.s[1]
 	WORD $0x4fa91147 // fmla v7.4s, v10.4s, v9.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002a // ldr q10, [x1, #0]
 	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
 	WORD $0x4f881960 // fmla v0.4s, v11.4s, v8.s[2]
@@ -2235,7 +2235,7 @@ loop:
 	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
 	WORD $0x4f881943 // fmla v3.4s, v10.4s, v8.s[2]
 	WORD $0x4f891947 // fmla v7.4s, v10.4s, v9.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002a // ldr q10, [x1, #0]
 	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
 	WORD $0x4fa81960 // fmla v0.4s, v11.4s, v8.s[3]
@@ -2250,11 +2250,11 @@ loop:
 	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
 	WORD $0x4fa81943 // fmla v3.4s, v10.4s, v8.s[3]
 	WORD $0x4fa91947 // fmla v7.4s, v10.4s, v9.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044a8 // ldr s8, [x5], #4
@@ -2273,17 +2273,17 @@ one:
 	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
 	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
 	WORD $0x4f891147 // fmla v7.4s, v10.4s, v9.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
 	RET
 
 // func neonRowsF16P2T3(t *Tile) 
@@ -2291,6 +2291,7 @@ TEXT ·neonRowsF16P2T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -2315,32 +2316,31 @@ TEXT ·neonRowsF16P2T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad424570 // ldp q16, q17, [x11, #64]
-	WORD $0xad434d72 // ldp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	WORD $0xad425574 // ldp q20, q21, [x11, #64]
-	WORD $0xad435d76 // ldp q22, q23, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4245b0 // ldp q16, q17, [x13, #64]
+	WORD $0xad434db2 // ldp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	WORD $0xad4255b4 // ldp q20, q21, [x13, #64]
+	WORD $0xad435db6 // ldp q22, q23, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -2364,7 +2364,7 @@ loop:
 	WORD $0x4f981363 // fmla v3.4s, v27.4s, v24.s[0]
 	WORD $0x4f991367 // fmla v7.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a136b // fmla v11.4s, v27.4s, v26.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4f98138c // fmla v12.4s, v28.4s, v24.s[0]
@@ -2383,7 +2383,7 @@ loop:
 	WORD $0x4f98136f // fmla v15.4s, v27.4s, v24.s[0]
 	WORD $0x4f991373 // fmla v19.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a1377 // fmla v23.4s, v27.4s, v26.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc0003b // ldr q27, [x1, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4fb81380 // fmla v0.4s, v28.4s, v24.s[1]
@@ -2402,7 +2402,7 @@ loop:
 	WORD $0x4fb81363 // fmla v3.4s, v27.4s, v24.s[1]
 	WORD $0x4fb91367 // fmla v7.4s, v27.4s, v25.s[1]
 	WORD $0x4fba136b // fmla v11.4s, v27.4s, v26.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4fb8138c // fmla v12.4s, v28.4s, v24.s[1]
@@ -2421,7 +2421,7 @@ loop:
 	WORD $0x4fb8136f // fmla v15.4s, v27.4s, v24.s[1]
 	WORD $0x4fb91373 // fmla v19.4s, v27.4s, v25.s[1]
 	WORD $0x4fba1377 // fmla v23.4s, v27.4s, v26.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc0003b // ldr q27, [x1, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4f981b80 // fmla v0.4s, v28.4s, v24.s[2]
@@ -2440,7 +2440,7 @@ loop:
 	WORD $0x4f981b63 // fmla v3.4s, v27.4s, v24.s[2]
 	WORD $0x4f991b67 // fmla v7.4s, v27.4s, v25.s[2]
 	WORD $0x4f9a1b6b // fmla v11.4s, v27.4s, v26.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4f981b8c // fmla v12.4s, v28.4s, v24.s[2]
@@ -2459,7 +2459,7 @@ loop:
 	WORD $0x4f981b6f // fmla v15.4s, v27.4s, v24.s[2]
 	WORD $0x4f991b73 // fmla v19.4s, v27.4s, v25.s[2]
 	WORD $0x4f9a1b77 // fmla v23.4s, v27.4s, v26.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc0003b // ldr q27, [x1, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4fb81b80 // fmla v0.4s, v28.4s, v24.s[3]
@@ -2478,7 +2478,7 @@ loop:
 	WORD $0x4fb81b63 // fmla v3.4s, v27.4s, v24.s[3]
 	WORD $0x4fb91b67 // fmla v7.4s, v27.4s, v25.s[3]
 	WORD $0x4fba1b6b // fmla v11.4s, v27.4s, v26.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4fb81b8c // fmla v12.4s, v28.4s, v24.s[3]
@@ -2497,11 +2497,11 @@ loop:
 	WORD $0x4fb81b6f // fmla v15.4s, v27.4s, v24.s[3]
 	WORD $0x4fb91b73 // fmla v19.4s, v27.4s, v25.s[3]
 	WORD $0x4fba1b77 // fmla v23.4s, v27.4s, v26.s[3]
-	ADD R13, R2, R2
-	SUBS $4, R12, R12
+	ADD R14, R2, R2
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b8 // ldr s24, [x5], #4
@@ -2525,7 +2525,7 @@ one:
 	WORD $0x4f981363 // fmla v3.4s, v27.4s, v24.s[0]
 	WORD $0x4f991367 // fmla v7.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a136b // fmla v11.4s, v27.4s, v26.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x0e217b7c // fcvtl v28.4s, v27.4h
 	WORD $0x4f98138c // fmla v12.4s, v28.4s, v24.s[0]
@@ -2544,32 +2544,33 @@ one:
 	WORD $0x4f98136f // fmla v15.4s, v27.4s, v24.s[0]
 	WORD $0x4f991373 // fmla v19.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a1377 // fmla v23.4s, v27.4s, v26.s[0]
-	ADD R13, R2, R2
-	SUBS $1, R12, R12
+	ADD R14, R2, R2
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad024570 // stp q16, q17, [x11, #64]
-	WORD $0xad034d72 // stp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	WORD $0xad025574 // stp q20, q21, [x11, #64]
-	WORD $0xad035d76 // stp q22, q23, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0245b0 // stp q16, q17, [x13, #64]
+	WORD $0xad034db2 // stp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	WORD $0xad0255b4 // stp q20, q21, [x13, #64]
+	WORD $0xad035db6 // stp q22, q23, [x13, #96]
 	RET
 
 // func neonRowsF16P1T3(t *Tile) 
 TEXT ·neonRowsF16P1T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -2582,26 +2583,25 @@ TEXT ·neonRowsF16P1T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000409 // movi v9.4s, #0
 	WORD $0x4f00040a // movi v10.4s, #0
 	WORD $0x4f00040b // movi v11.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104ac // ldr q12, [x5], #16
@@ -2625,7 +2625,7 @@ loop:
 	WORD $0x4f8c11e3 // fmla v3.4s, v15.4s, v12.s[0]
 	WORD $0x4f8d11e7 // fmla v7.4s, v15.4s, v13.s[0]
 	WORD $0x4f8e11eb // fmla v11.4s, v15.4s, v14.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002f // ldr q15, [x1, #0]
 	WORD $0x0e2179f0 // fcvtl v16.4s, v15.4h
 	WORD $0x4fac1200 // fmla v0.4s, v16.4s, v12.s[1]
@@ -2644,7 +2644,7 @@ loop:
 	WORD $0x4fac11e3 // fmla v3.4s, v15.4s, v12.s[1]
 	WORD $0x4fad11e7 // fmla v7.4s, v15.4s, v13.s[1]
 	WORD $0x4fae11eb // fmla v11.4s, v15.4s, v14.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002f // ldr q15, [x1, #0]
 	WORD $0x0e2179f0 // fcvtl v16.4s, v15.4h
 	WORD $0x4f8c1a00 // fmla v0.4s, v16.4s, v12.s[2]
@@ -2663,7 +2663,7 @@ loop:
 	WORD $0x4f8c19e3 // fmla v3.4s, v15.4s, v12.s[2]
 	WORD $0x4f8d19e7 // fmla v7.4s, v15.4s, v13.s[2]
 	WORD $0x4f8e19eb // fmla v11.4s, v15.4s, v14.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002f // ldr q15, [x1, #0]
 	WORD $0x0e2179f0 // fcvtl v16.4s, v15.4h
 	WORD $0x4fac1a00 // fmla v0.4s, v16.4s, v12.s[3]
@@ -2682,11 +2682,11 @@ loop:
 	WORD $0x4fac19e3 // fmla v3.4s, v15.4s, v12.s[3]
 	WORD $0x4fad19e7 // fmla v7.4s, v15.4s, v13.s[3]
 	WORD $0x4fae19eb // fmla v11.4s, v15.4s, v14.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044ac // ldr s12, [x5], #4
@@ -2710,26 +2710,27 @@ one:
 	WORD $0x4f8c11e3 // fmla v3.4s, v15.4s, v12.s[0]
 	WORD $0x4f8d11e7 // fmla v7.4s, v15.4s, v13.s[0]
 	WORD $0x4f8e11eb // fmla v11.4s, v15.4s, v14.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
 	RET
 
 // func neonRowsF16P1T4(t *Tile) 
 TEXT ·neonRowsF16P1T4(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -2746,30 +2747,29 @@ TEXT ·neonRowsF16P1T4(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -2798,7 +2798,7 @@ loop:
 	WORD $0x4f911287 // fmla v7.4s, v20.4s, v17.s[0]
 	WORD $0x4f92128b // fmla v11.4s, v20.4s, v18.s[0]
 	WORD $0x4f93128f // fmla v15.4s, v20.4s, v19.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00034 // ldr q20, [x1, #0]
 	WORD $0x0e217a95 // fcvtl v21.4s, v20.4h
 	WORD $0x4fb012a0 // fmla v0.4s, v21.4s, v16.s[1]
@@ -2821,7 +2821,7 @@ loop:
 	WORD $0x4fb11287 // fmla v7.4s, v20.4s, v17.s[1]
 	WORD $0x4fb2128b // fmla v11.4s, v20.4s, v18.s[1]
 	WORD $0x4fb3128f // fmla v15.4s, v20.4s, v19.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00034 // ldr q20, [x1, #0]
 	WORD $0x0e217a95 // fcvtl v21.4s, v20.4h
 	WORD $0x4f901aa0 // fmla v0.4s, v21.4s, v16.s[2]
@@ -2844,7 +2844,7 @@ loop:
 	WORD $0x4f911a87 // fmla v7.4s, v20.4s, v17.s[2]
 	WORD $0x4f921a8b // fmla v11.4s, v20.4s, v18.s[2]
 	WORD $0x4f931a8f // fmla v15.4s, v20.4s, v19.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00034 // ldr q20, [x1, #0]
 	WORD $0x0e217a95 // fcvtl v21.4s, v20.4h
 	WORD $0x4fb01aa0 // fmla v0.4s, v21.4s, v16.s[3]
@@ -2867,11 +2867,11 @@ loop:
 	WORD $0x4fb11a87 // fmla v7.4s, v20.4s, v17.s[3]
 	WORD $0x4fb21a8b // fmla v11.4s, v20.4s, v18.s[3]
 	WORD $0x4fb31a8f // fmla v15.4s, v20.4s, v19.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -2900,29 +2900,30 @@ one:
 	WORD $0x4f911287 // fmla v7.4s, v20.4s, v17.s[0]
 	WORD $0x4f92128b // fmla v11.4s, v20.4s, v18.s[0]
 	WORD $0x4f93128f // fmla v15.4s, v20.4s, v19.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
 	RET
 
 // func neonRowsF16P1T5(t *Tile) 
 TEXT ·neonRowsF16P1T5(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -2943,34 +2944,33 @@ TEXT ·neonRowsF16P1T5(SB), NOSPLIT, $0-8
 	WORD $0x4f000411 // movi v17.4s, #0
 	WORD $0x4f000412 // movi v18.4s, #0
 	WORD $0x4f000413 // movi v19.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b4 // ldr q20, [x5], #16
@@ -3004,7 +3004,7 @@ loop:
 	WORD $0x4f96132b // fmla v11.4s, v25.4s, v22.s[0]
 	WORD $0x4f97132f // fmla v15.4s, v25.4s, v23.s[0]
 	WORD $0x4f981333 // fmla v19.4s, v25.4s, v24.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00039 // ldr q25, [x1, #0]
 	WORD $0x0e217b3a // fcvtl v26.4s, v25.4h
 	WORD $0x4fb41340 // fmla v0.4s, v26.4s, v20.s[1]
@@ -3031,7 +3031,7 @@ loop:
 	WORD $0x4fb6132b // fmla v11.4s, v25.4s, v22.s[1]
 	WORD $0x4fb7132f // fmla v15.4s, v25.4s, v23.s[1]
 	WORD $0x4fb81333 // fmla v19.4s, v25.4s, v24.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00039 // ldr q25, [x1, #0]
 	WORD $0x0e217b3a // fcvtl v26.4s, v25.4h
 	WORD $0x4f941b40 // fmla v0.4s, v26.4s, v20.s[2]
@@ -3058,7 +3058,7 @@ loop:
 	WORD $0x4f961b2b // fmla v11.4s, v25.4s, v22.s[2]
 	WORD $0x4f971b2f // fmla v15.4s, v25.4s, v23.s[2]
 	WORD $0x4f981b33 // fmla v19.4s, v25.4s, v24.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00039 // ldr q25, [x1, #0]
 	WORD $0x0e217b3a // fcvtl v26.4s, v25.4h
 	WORD $0x4fb41b40 // fmla v0.4s, v26.4s, v20.s[3]
@@ -3085,11 +3085,11 @@ loop:
 	WORD $0x4fb61b2b // fmla v11.4s, v25.4s, v22.s[3]
 	WORD $0x4fb71b2f // fmla v15.4s, v25.4s, v23.s[3]
 	WORD $0x4fb81b33 // fmla v19.4s, v25.4s, v24.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b4 // ldr s20, [x5], #4
@@ -3123,32 +3123,33 @@ one:
 	WORD $0x4f96132b // fmla v11.4s, v25.4s, v22.s[0]
 	WORD $0x4f97132f // fmla v15.4s, v25.4s, v23.s[0]
 	WORD $0x4f981333 // fmla v19.4s, v25.4s, v24.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
 	RET
 
 // func neonRowsF16P1T6(t *Tile) 
 TEXT ·neonRowsF16P1T6(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -3173,38 +3174,37 @@ TEXT ·neonRowsF16P1T6(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad405574 // ldp q20, q21, [x11, #0]
-	WORD $0xad415d76 // ldp q22, q23, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4055b4 // ldp q20, q21, [x13, #0]
+	WORD $0xad415db6 // ldp q22, q23, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	ADD R14, R9, R10
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	ADD R16, R9, R10
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -3243,7 +3243,7 @@ loop:
 	WORD $0x4f9b13cf // fmla v15.4s, v30.4s, v27.s[0]
 	WORD $0x4f9c13d3 // fmla v19.4s, v30.4s, v28.s[0]
 	WORD $0x4f9d13d7 // fmla v23.4s, v30.4s, v29.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0003e // ldr q30, [x1, #0]
 	WORD $0x0e217bdf // fcvtl v31.4s, v30.4h
 	WORD $0x4fb813e0 // fmla v0.4s, v31.4s, v24.s[1]
@@ -3274,7 +3274,7 @@ loop:
 	WORD $0x4fbb13cf // fmla v15.4s, v30.4s, v27.s[1]
 	WORD $0x4fbc13d3 // fmla v19.4s, v30.4s, v28.s[1]
 	WORD $0x4fbd13d7 // fmla v23.4s, v30.4s, v29.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0003e // ldr q30, [x1, #0]
 	WORD $0x0e217bdf // fcvtl v31.4s, v30.4h
 	WORD $0x4f981be0 // fmla v0.4s, v31.4s, v24.s[2]
@@ -3305,7 +3305,7 @@ loop:
 	WORD $0x4f9b1bcf // fmla v15.4s, v30.4s, v27.s[2]
 	WORD $0x4f9c1bd3 // fmla v19.4s, v30.4s, v28.s[2]
 	WORD $0x4f9d1bd7 // fmla v23.4s, v30.4s, v29.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0003e // ldr q30, [x1, #0]
 	WORD $0x0e217bdf // fcvtl v31.4s, v30.4h
 	WORD $0x4fb81be0 // fmla v0.4s, v31.4s, v24.s[3]
@@ -3336,11 +3336,11 @@ loop:
 	WORD $0x4fbb1bcf // fmla v15.4s, v30.4s, v27.s[3]
 	WORD $0x4fbc1bd3 // fmla v19.4s, v30.4s, v28.s[3]
 	WORD $0x4fbd1bd7 // fmla v23.4s, v30.4s, v29.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b8 // ldr s24, [x5], #4
@@ -3379,29 +3379,29 @@ one:
 	WORD $0x4f9b13cf // fmla v15.4s, v30.4s, v27.s[0]
 	WORD $0x4f9c13d3 // fmla v19.4s, v30.4s, v28.s[0]
 	WORD $0x4f9d13d7 // fmla v23.4s, v30.4s, v29.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad005574 // stp q20, q21, [x11, #0]
-	WORD $0xad015d76 // stp q22, q23, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0055b4 // stp q20, q21, [x13, #0]
+	WORD $0xad015db6 // stp q22, q23, [x13, #32]
 	RET
 
 // func neonRowsBF16P4T1(t *Tile) 
@@ -3411,6 +3411,7 @@ TEXT ·neonRowsBF16P4T1(SB), NOSPLIT, $0-8
 	MOVD 8(R0), R2
 	MOVD 16(R0), R3
 	MOVD 24(R0), R4
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -3427,23 +3428,22 @@ TEXT ·neonRowsBF16P4T1(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad421564 // ldp q4, q5, [x11, #64]
-	WORD $0xad431d66 // ldp q6, q7, [x11, #96]
-	WORD $0xad442568 // ldp q8, q9, [x11, #128]
-	WORD $0xad452d6a // ldp q10, q11, [x11, #160]
-	WORD $0xad46356c // ldp q12, q13, [x11, #192]
-	WORD $0xad473d6e // ldp q14, q15, [x11, #224]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4215a4 // ldp q4, q5, [x13, #64]
+	WORD $0xad431da6 // ldp q6, q7, [x13, #96]
+	WORD $0xad4425a8 // ldp q8, q9, [x13, #128]
+	WORD $0xad452daa // ldp q10, q11, [x13, #160]
+	WORD $0xad4635ac // ldp q12, q13, [x13, #192]
+	WORD $0xad473dae // ldp q14, q15, [x13, #224]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -3457,7 +3457,7 @@ loop:
 	WORD $0x4f901242 // fmla v2.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901223 // fmla v3.4s, v17.4s, v16.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
@@ -3468,7 +3468,7 @@ loop:
 	WORD $0x4f901246 // fmla v6.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901227 // fmla v7.4s, v17.4s, v16.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
@@ -3479,7 +3479,7 @@ loop:
 	WORD $0x4f90124a // fmla v10.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f90122b // fmla v11.4s, v17.4s, v16.s[0]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f90124c // fmla v12.4s, v18.4s, v16.s[0]
@@ -3490,7 +3490,7 @@ loop:
 	WORD $0x4f90124e // fmla v14.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f90122f // fmla v15.4s, v17.4s, v16.s[0]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0x3dc00031 // ldr q17, [x1, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01240 // fmla v0.4s, v18.4s, v16.s[1]
@@ -3501,7 +3501,7 @@ loop:
 	WORD $0x4fb01242 // fmla v2.4s, v18.4s, v16.s[1]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb01223 // fmla v3.4s, v17.4s, v16.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01244 // fmla v4.4s, v18.4s, v16.s[1]
@@ -3512,7 +3512,7 @@ loop:
 	WORD $0x4fb01246 // fmla v6.4s, v18.4s, v16.s[1]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb01227 // fmla v7.4s, v17.4s, v16.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01248 // fmla v8.4s, v18.4s, v16.s[1]
@@ -3523,7 +3523,7 @@ loop:
 	WORD $0x4fb0124a // fmla v10.4s, v18.4s, v16.s[1]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb0122b // fmla v11.4s, v17.4s, v16.s[1]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb0124c // fmla v12.4s, v18.4s, v16.s[1]
@@ -3534,7 +3534,7 @@ loop:
 	WORD $0x4fb0124e // fmla v14.4s, v18.4s, v16.s[1]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb0122f // fmla v15.4s, v17.4s, v16.s[1]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0x3dc00031 // ldr q17, [x1, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901a40 // fmla v0.4s, v18.4s, v16.s[2]
@@ -3545,7 +3545,7 @@ loop:
 	WORD $0x4f901a42 // fmla v2.4s, v18.4s, v16.s[2]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901a23 // fmla v3.4s, v17.4s, v16.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901a44 // fmla v4.4s, v18.4s, v16.s[2]
@@ -3556,7 +3556,7 @@ loop:
 	WORD $0x4f901a46 // fmla v6.4s, v18.4s, v16.s[2]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901a27 // fmla v7.4s, v17.4s, v16.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901a48 // fmla v8.4s, v18.4s, v16.s[2]
@@ -3567,7 +3567,7 @@ loop:
 	WORD $0x4f901a4a // fmla v10.4s, v18.4s, v16.s[2]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901a2b // fmla v11.4s, v17.4s, v16.s[2]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901a4c // fmla v12.4s, v18.4s, v16.s[2]
@@ -3578,7 +3578,7 @@ loop:
 	WORD $0x4f901a4e // fmla v14.4s, v18.4s, v16.s[2]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901a2f // fmla v15.4s, v17.4s, v16.s[2]
-	ADD R13, R4, R4
+	ADD R14, R4, R4
 	WORD $0x3dc00031 // ldr q17, [x1, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01a40 // fmla v0.4s, v18.4s, v16.s[3]
@@ -3589,7 +3589,7 @@ loop:
 	WORD $0x4fb01a42 // fmla v2.4s, v18.4s, v16.s[3]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb01a23 // fmla v3.4s, v17.4s, v16.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01a44 // fmla v4.4s, v18.4s, v16.s[3]
@@ -3600,7 +3600,7 @@ loop:
 	WORD $0x4fb01a46 // fmla v6.4s, v18.4s, v16.s[3]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb01a27 // fmla v7.4s, v17.4s, v16.s[3]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01a48 // fmla v8.4s, v18.4s, v16.s[3]
@@ -3611,7 +3611,7 @@ loop:
 	WORD $0x4fb01a4a // fmla v10.4s, v18.4s, v16.s[3]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb01a2b // fmla v11.4s, v17.4s, v16.s[3]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4fb01a4c // fmla v12.4s, v18.4s, v16.s[3]
@@ -3622,11 +3622,11 @@ loop:
 	WORD $0x4fb01a4e // fmla v14.4s, v18.4s, v16.s[3]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4fb01a2f // fmla v15.4s, v17.4s, v16.s[3]
-	ADD R13, R4, R4
-	SUBS $4, R12, R12
+	ADD R14, R4, R4
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -3640,7 +3640,7 @@ one:
 	WORD $0x4f901242 // fmla v2.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901223 // fmla v3.4s, v17.4s, v16.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00051 // ldr q17, [x2, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
@@ -3651,7 +3651,7 @@ one:
 	WORD $0x4f901246 // fmla v6.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f901227 // fmla v7.4s, v17.4s, v16.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00071 // ldr q17, [x3, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
@@ -3662,7 +3662,7 @@ one:
 	WORD $0x4f90124a // fmla v10.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f90122b // fmla v11.4s, v17.4s, v16.s[0]
-	ADD R13, R3, R3
+	ADD R14, R3, R3
 	WORD $0x3dc00091 // ldr q17, [x4, #0]
 	WORD $0x2e613a32 // shll v18.4s, v17.4h, #16
 	WORD $0x4f90124c // fmla v12.4s, v18.4s, v16.s[0]
@@ -3673,40 +3673,40 @@ one:
 	WORD $0x4f90124e // fmla v14.4s, v18.4s, v16.s[0]
 	WORD $0x6e613a31 // shll2 v17.4s, v17.8h, #16
 	WORD $0x4f90122f // fmla v15.4s, v17.4s, v16.s[0]
-	ADD R13, R4, R4
-	SUBS $1, R12, R12
+	ADD R14, R4, R4
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad021564 // stp q4, q5, [x11, #64]
-	WORD $0xad031d66 // stp q6, q7, [x11, #96]
-	WORD $0xad042568 // stp q8, q9, [x11, #128]
-	WORD $0xad052d6a // stp q10, q11, [x11, #160]
-	WORD $0xad06356c // stp q12, q13, [x11, #192]
-	WORD $0xad073d6e // stp q14, q15, [x11, #224]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0215a4 // stp q4, q5, [x13, #64]
+	WORD $0xad031da6 // stp q6, q7, [x13, #96]
+	WORD $0xad0425a8 // stp q8, q9, [x13, #128]
+	WORD $0xad052daa // stp q10, q11, [x13, #160]
+	WORD $0xad0635ac // stp q12, q13, [x13, #192]
+	WORD $0xad073dae // stp q14, q15, [x13, #224]
 	RET
 
 // func neonRowsBF16P1T1(t *Tile) 
 TEXT ·neonRowsBF16P1T1(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
 	WORD $0x4f000403 // movi v3.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a4 // ldr q4, [x5], #16
@@ -3720,7 +3720,7 @@ loop:
 	WORD $0x4f8410c2 // fmla v2.4s, v6.4s, v4.s[0]
 	WORD $0x6e6138a5 // shll2 v5.4s, v5.8h, #16
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00025 // ldr q5, [x1, #0]
 	WORD $0x2e6138a6 // shll v6.4s, v5.4h, #16
 	WORD $0x4fa410c0 // fmla v0.4s, v6.4s, v4.s[1]
@@ -3731,7 +3731,7 @@ loop:
 	WORD $0x4fa410c2 // fmla v2.4s, v6.4s, v4.s[1]
 	WORD $0x6e6138a5 // shll2 v5.4s, v5.8h, #16
 	WORD $0x4fa410a3 // fmla v3.4s, v5.4s, v4.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00025 // ldr q5, [x1, #0]
 	WORD $0x2e6138a6 // shll v6.4s, v5.4h, #16
 	WORD $0x4f8418c0 // fmla v0.4s, v6.4s, v4.s[2]
@@ -3742,7 +3742,7 @@ loop:
 	WORD $0x4f8418c2 // fmla v2.4s, v6.4s, v4.s[2]
 	WORD $0x6e6138a5 // shll2 v5.4s, v5.8h, #16
 	WORD $0x4f8418a3 // fmla v3.4s, v5.4s, v4.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00025 // ldr q5, [x1, #0]
 	WORD $0x2e6138a6 // shll v6.4s, v5.4h, #16
 	WORD $0x4fa418c0 // fmla v0.4s, v6.4s, v4.s[3]
@@ -3753,11 +3753,11 @@ loop:
 	WORD $0x4fa418c2 // fmla v2.4s, v6.4s, v4.s[3]
 	WORD $0x6e6138a5 // shll2 v5.4s, v5.8h, #16
 	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044a4 // ldr s4, [x5], #4
@@ -3771,13 +3771,13 @@ one:
 	WORD $0x4f8410c2 // fmla v2.4s, v6.4s, v4.s[0]
 	WORD $0x6e6138a5 // shll2 v5.4s, v5.8h, #16
 	WORD $0x4f8410a3 // fmla v3.4s, v5.4s, v4.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
 	RET
 
 // func neonRowsBF16P2T2(t *Tile) 
@@ -3785,6 +3785,7 @@ TEXT ·neonRowsBF16P2T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -3801,26 +3802,25 @@ TEXT ·neonRowsBF16P2T2(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad422568 // ldp q8, q9, [x11, #64]
-	WORD $0xad432d6a // ldp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4225a8 // ldp q8, q9, [x13, #64]
+	WORD $0xad432daa // ldp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -3839,7 +3839,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4f901243 // fmla v3.4s, v18.4s, v16.s[0]
 	WORD $0x4f911247 // fmla v7.4s, v18.4s, v17.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4f901268 // fmla v8.4s, v19.4s, v16.s[0]
@@ -3854,7 +3854,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4f90124b // fmla v11.4s, v18.4s, v16.s[0]
 	WORD $0x4f91124f // fmla v15.4s, v18.4s, v17.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00032 // ldr q18, [x1, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4fb01260 // fmla v0.4s, v19.4s, v16.s[1]
@@ -3869,7 +3869,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4fb01243 // fmla v3.4s, v18.4s, v16.s[1]
 	WORD $0x4fb11247 // fmla v7.4s, v18.4s, v17.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4fb01268 // fmla v8.4s, v19.4s, v16.s[1]
@@ -3884,7 +3884,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4fb0124b // fmla v11.4s, v18.4s, v16.s[1]
 	WORD $0x4fb1124f // fmla v15.4s, v18.4s, v17.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00032 // ldr q18, [x1, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4f901a60 // fmla v0.4s, v19.4s, v16.s[2]
@@ -3899,7 +3899,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4f901a43 // fmla v3.4s, v18.4s, v16.s[2]
 	WORD $0x4f911a47 // fmla v7.4s, v18.4s, v17.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4f901a68 // fmla v8.4s, v19.4s, v16.s[2]
@@ -3914,7 +3914,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4f901a4b // fmla v11.4s, v18.4s, v16.s[2]
 	WORD $0x4f911a4f // fmla v15.4s, v18.4s, v17.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc00032 // ldr q18, [x1, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4fb01a60 // fmla v0.4s, v19.4s, v16.s[3]
@@ -3929,7 +3929,7 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4fb01a43 // fmla v3.4s, v18.4s, v16.s[3]
 	WORD $0x4fb11a47 // fmla v7.4s, v18.4s, v17.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4fb01a68 // fmla v8.4s, v19.4s, v16.s[3]
@@ -3944,11 +3944,11 @@ loop:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4fb01a4b // fmla v11.4s, v18.4s, v16.s[3]
 	WORD $0x4fb11a4f // fmla v15.4s, v18.4s, v17.s[3]
-	ADD R13, R2, R2
-	SUBS $4, R12, R12
+	ADD R14, R2, R2
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -3967,7 +3967,7 @@ one:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4f901243 // fmla v3.4s, v18.4s, v16.s[0]
 	WORD $0x4f911247 // fmla v7.4s, v18.4s, v17.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00052 // ldr q18, [x2, #0]
 	WORD $0x2e613a53 // shll v19.4s, v18.4h, #16
 	WORD $0x4f901268 // fmla v8.4s, v19.4s, v16.s[0]
@@ -3982,27 +3982,28 @@ one:
 	WORD $0x6e613a52 // shll2 v18.4s, v18.8h, #16
 	WORD $0x4f90124b // fmla v11.4s, v18.4s, v16.s[0]
 	WORD $0x4f91124f // fmla v15.4s, v18.4s, v17.s[0]
-	ADD R13, R2, R2
-	SUBS $1, R12, R12
+	ADD R14, R2, R2
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad022568 // stp q8, q9, [x11, #64]
-	WORD $0xad032d6a // stp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0225a8 // stp q8, q9, [x13, #64]
+	WORD $0xad032daa // stp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
 	RET
 
 // func neonRowsBF16P1T2(t *Tile) 
 TEXT ·neonRowsBF16P1T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -4011,22 +4012,21 @@ TEXT ·neonRowsBF16P1T2(SB), NOSPLIT, $0-8
 	WORD $0x4f000405 // movi v5.4s, #0
 	WORD $0x4f000406 // movi v6.4s, #0
 	WORD $0x4f000407 // movi v7.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a8 // ldr q8, [x5], #16
@@ -4045,7 +4045,7 @@ loop:
 	WORD $0x6e61394a // shll2 v10.4s, v10.8h, #16
 	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
 	WORD $0x4f891147 // fmla v7.4s, v10.4s, v9.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002a // ldr q10, [x1, #0]
 	WORD $0x2e61394b // shll v11.4s, v10.4h, #16
 	WORD $0x4fa81160 // fmla v0.4s, v11.4s, v8.s[1]
@@ -4060,7 +4060,7 @@ loop:
 	WORD $0x6e61394a // shll2 v10.4s, v10.8h, #16
 	WORD $0x4fa81143 // fmla v3.4s, v10.4s, v8.s[1]
 	WORD $0x4fa91147 // fmla v7.4s, v10.4s, v9.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002a // ldr q10, [x1, #0]
 	WORD $0x2e61394b // shll v11.4s, v10.4h, #16
 	WORD $0x4f881960 // fmla v0.4s, v11.4s, v8.s[2]
@@ -4075,7 +4075,7 @@ loop:
 	WORD $0x6e61394a // shll2 v10.4s, v10.8h, #16
 	WORD $0x4f881943 // fmla v3.4s, v10.4s, v8.s[2]
 	WORD $0x4f891947 // fmla v7.4s, v10.4s, v9.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002a // ldr q10, [x1, #0]
 	WORD $0x2e61394b // shll v11.4s, v10.4h, #16
 	WORD $0x4fa81960 // fmla v0.4s, v11.4s, v8.s[3]
@@ -4090,11 +4090,11 @@ loop:
 	WORD $0x6e61394a // shll2 v10.4s, v10.8h, #16
 	WORD $0x4fa81943 // fmla v3.4s, v10.4s, v8.s[3]
 	WORD $0x4fa91947 // fmla v7.4s, v10.4s, v9.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044a8 // ldr s8, [x5], #4
@@ -4113,17 +4113,17 @@ one:
 	WORD $0x6e61394a // shll2 v10.4s, v10.8h, #16
 	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
 	WORD $0x4f891147 // fmla v7.4s, v10.4s, v9.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
 	RET
 
 // func neonRowsBF16P2T3(t *Tile) 
@@ -4131,6 +4131,7 @@ TEXT ·neonRowsBF16P2T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -4155,32 +4156,31 @@ TEXT ·neonRowsBF16P2T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad424570 // ldp q16, q17, [x11, #64]
-	WORD $0xad434d72 // ldp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	WORD $0xad425574 // ldp q20, q21, [x11, #64]
-	WORD $0xad435d76 // ldp q22, q23, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4245b0 // ldp q16, q17, [x13, #64]
+	WORD $0xad434db2 // ldp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	WORD $0xad4255b4 // ldp q20, q21, [x13, #64]
+	WORD $0xad435db6 // ldp q22, q23, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -4204,7 +4204,7 @@ loop:
 	WORD $0x4f981363 // fmla v3.4s, v27.4s, v24.s[0]
 	WORD $0x4f991367 // fmla v7.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a136b // fmla v11.4s, v27.4s, v26.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4f98138c // fmla v12.4s, v28.4s, v24.s[0]
@@ -4223,7 +4223,7 @@ loop:
 	WORD $0x4f98136f // fmla v15.4s, v27.4s, v24.s[0]
 	WORD $0x4f991373 // fmla v19.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a1377 // fmla v23.4s, v27.4s, v26.s[0]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc0003b // ldr q27, [x1, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4fb81380 // fmla v0.4s, v28.4s, v24.s[1]
@@ -4242,7 +4242,7 @@ loop:
 	WORD $0x4fb81363 // fmla v3.4s, v27.4s, v24.s[1]
 	WORD $0x4fb91367 // fmla v7.4s, v27.4s, v25.s[1]
 	WORD $0x4fba136b // fmla v11.4s, v27.4s, v26.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4fb8138c // fmla v12.4s, v28.4s, v24.s[1]
@@ -4261,7 +4261,7 @@ loop:
 	WORD $0x4fb8136f // fmla v15.4s, v27.4s, v24.s[1]
 	WORD $0x4fb91373 // fmla v19.4s, v27.4s, v25.s[1]
 	WORD $0x4fba1377 // fmla v23.4s, v27.4s, v26.s[1]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc0003b // ldr q27, [x1, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4f981b80 // fmla v0.4s, v28.4s, v24.s[2]
@@ -4280,7 +4280,7 @@ loop:
 	WORD $0x4f981b63 // fmla v3.4s, v27.4s, v24.s[2]
 	WORD $0x4f991b67 // fmla v7.4s, v27.4s, v25.s[2]
 	WORD $0x4f9a1b6b // fmla v11.4s, v27.4s, v26.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4f981b8c // fmla v12.4s, v28.4s, v24.s[2]
@@ -4299,7 +4299,7 @@ loop:
 	WORD $0x4f981b6f // fmla v15.4s, v27.4s, v24.s[2]
 	WORD $0x4f991b73 // fmla v19.4s, v27.4s, v25.s[2]
 	WORD $0x4f9a1b77 // fmla v23.4s, v27.4s, v26.s[2]
-	ADD R13, R2, R2
+	ADD R14, R2, R2
 	WORD $0x3dc0003b // ldr q27, [x1, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4fb81b80 // fmla v0.4s, v28.4s, v24.s[3]
@@ -4318,7 +4318,7 @@ loop:
 	WORD $0x4fb81b63 // fmla v3.4s, v27.4s, v24.s[3]
 	WORD $0x4fb91b67 // fmla v7.4s, v27.4s, v25.s[3]
 	WORD $0x4fba1b6b // fmla v11.4s, v27.4s, v26.s[3]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4fb81b8c // fmla v12.4s, v28.4s, v24.s[3]
@@ -4337,11 +4337,11 @@ loop:
 	WORD $0x4fb81b6f // fmla v15.4s, v27.4s, v24.s[3]
 	WORD $0x4fb91b73 // fmla v19.4s, v27.4s, v25.s[3]
 	WORD $0x4fba1b77 // fmla v23.4s, v27.4s, v26.s[3]
-	ADD R13, R2, R2
-	SUBS $4, R12, R12
+	ADD R14, R2, R2
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b8 // ldr s24, [x5], #4
@@ -4365,7 +4365,7 @@ one:
 	WORD $0x4f981363 // fmla v3.4s, v27.4s, v24.s[0]
 	WORD $0x4f991367 // fmla v7.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a136b // fmla v11.4s, v27.4s, v26.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0005b // ldr q27, [x2, #0]
 	WORD $0x2e613b7c // shll v28.4s, v27.4h, #16
 	WORD $0x4f98138c // fmla v12.4s, v28.4s, v24.s[0]
@@ -4384,32 +4384,33 @@ one:
 	WORD $0x4f98136f // fmla v15.4s, v27.4s, v24.s[0]
 	WORD $0x4f991373 // fmla v19.4s, v27.4s, v25.s[0]
 	WORD $0x4f9a1377 // fmla v23.4s, v27.4s, v26.s[0]
-	ADD R13, R2, R2
-	SUBS $1, R12, R12
+	ADD R14, R2, R2
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad024570 // stp q16, q17, [x11, #64]
-	WORD $0xad034d72 // stp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	WORD $0xad025574 // stp q20, q21, [x11, #64]
-	WORD $0xad035d76 // stp q22, q23, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0245b0 // stp q16, q17, [x13, #64]
+	WORD $0xad034db2 // stp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	WORD $0xad0255b4 // stp q20, q21, [x13, #64]
+	WORD $0xad035db6 // stp q22, q23, [x13, #96]
 	RET
 
 // func neonRowsBF16P1T3(t *Tile) 
 TEXT ·neonRowsBF16P1T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -4422,26 +4423,25 @@ TEXT ·neonRowsBF16P1T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000409 // movi v9.4s, #0
 	WORD $0x4f00040a // movi v10.4s, #0
 	WORD $0x4f00040b // movi v11.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104ac // ldr q12, [x5], #16
@@ -4465,7 +4465,7 @@ loop:
 	WORD $0x4f8c11e3 // fmla v3.4s, v15.4s, v12.s[0]
 	WORD $0x4f8d11e7 // fmla v7.4s, v15.4s, v13.s[0]
 	WORD $0x4f8e11eb // fmla v11.4s, v15.4s, v14.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002f // ldr q15, [x1, #0]
 	WORD $0x2e6139f0 // shll v16.4s, v15.4h, #16
 	WORD $0x4fac1200 // fmla v0.4s, v16.4s, v12.s[1]
@@ -4484,7 +4484,7 @@ loop:
 	WORD $0x4fac11e3 // fmla v3.4s, v15.4s, v12.s[1]
 	WORD $0x4fad11e7 // fmla v7.4s, v15.4s, v13.s[1]
 	WORD $0x4fae11eb // fmla v11.4s, v15.4s, v14.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002f // ldr q15, [x1, #0]
 	WORD $0x2e6139f0 // shll v16.4s, v15.4h, #16
 	WORD $0x4f8c1a00 // fmla v0.4s, v16.4s, v12.s[2]
@@ -4503,7 +4503,7 @@ loop:
 	WORD $0x4f8c19e3 // fmla v3.4s, v15.4s, v12.s[2]
 	WORD $0x4f8d19e7 // fmla v7.4s, v15.4s, v13.s[2]
 	WORD $0x4f8e19eb // fmla v11.4s, v15.4s, v14.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0002f // ldr q15, [x1, #0]
 	WORD $0x2e6139f0 // shll v16.4s, v15.4h, #16
 	WORD $0x4fac1a00 // fmla v0.4s, v16.4s, v12.s[3]
@@ -4522,11 +4522,11 @@ loop:
 	WORD $0x4fac19e3 // fmla v3.4s, v15.4s, v12.s[3]
 	WORD $0x4fad19e7 // fmla v7.4s, v15.4s, v13.s[3]
 	WORD $0x4fae19eb // fmla v11.4s, v15.4s, v14.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044ac // ldr s12, [x5], #4
@@ -4550,26 +4550,27 @@ one:
 	WORD $0x4f8c11e3 // fmla v3.4s, v15.4s, v12.s[0]
 	WORD $0x4f8d11e7 // fmla v7.4s, v15.4s, v13.s[0]
 	WORD $0x4f8e11eb // fmla v11.4s, v15.4s, v14.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
 	RET
 
 // func neonRowsBF16P1T4(t *Tile) 
 TEXT ·neonRowsBF16P1T4(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -4586,30 +4587,29 @@ TEXT ·neonRowsBF16P1T4(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -4638,7 +4638,7 @@ loop:
 	WORD $0x4f911287 // fmla v7.4s, v20.4s, v17.s[0]
 	WORD $0x4f92128b // fmla v11.4s, v20.4s, v18.s[0]
 	WORD $0x4f93128f // fmla v15.4s, v20.4s, v19.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00034 // ldr q20, [x1, #0]
 	WORD $0x2e613a95 // shll v21.4s, v20.4h, #16
 	WORD $0x4fb012a0 // fmla v0.4s, v21.4s, v16.s[1]
@@ -4661,7 +4661,7 @@ loop:
 	WORD $0x4fb11287 // fmla v7.4s, v20.4s, v17.s[1]
 	WORD $0x4fb2128b // fmla v11.4s, v20.4s, v18.s[1]
 	WORD $0x4fb3128f // fmla v15.4s, v20.4s, v19.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00034 // ldr q20, [x1, #0]
 	WORD $0x2e613a95 // shll v21.4s, v20.4h, #16
 	WORD $0x4f901aa0 // fmla v0.4s, v21.4s, v16.s[2]
@@ -4684,7 +4684,7 @@ loop:
 	WORD $0x4f911a87 // fmla v7.4s, v20.4s, v17.s[2]
 	WORD $0x4f921a8b // fmla v11.4s, v20.4s, v18.s[2]
 	WORD $0x4f931a8f // fmla v15.4s, v20.4s, v19.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00034 // ldr q20, [x1, #0]
 	WORD $0x2e613a95 // shll v21.4s, v20.4h, #16
 	WORD $0x4fb01aa0 // fmla v0.4s, v21.4s, v16.s[3]
@@ -4707,11 +4707,11 @@ loop:
 	WORD $0x4fb11a87 // fmla v7.4s, v20.4s, v17.s[3]
 	WORD $0x4fb21a8b // fmla v11.4s, v20.4s, v18.s[3]
 	WORD $0x4fb31a8f // fmla v15.4s, v20.4s, v19.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b0 // ldr s16, [x5], #4
@@ -4740,29 +4740,30 @@ one:
 	WORD $0x4f911287 // fmla v7.4s, v20.4s, v17.s[0]
 	WORD $0x4f92128b // fmla v11.4s, v20.4s, v18.s[0]
 	WORD $0x4f93128f // fmla v15.4s, v20.4s, v19.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
 	RET
 
 // func neonRowsBF16P1T5(t *Tile) 
 TEXT ·neonRowsBF16P1T5(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -4783,34 +4784,33 @@ TEXT ·neonRowsBF16P1T5(SB), NOSPLIT, $0-8
 	WORD $0x4f000411 // movi v17.4s, #0
 	WORD $0x4f000412 // movi v18.4s, #0
 	WORD $0x4f000413 // movi v19.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b4 // ldr q20, [x5], #16
@@ -4844,7 +4844,7 @@ loop:
 	WORD $0x4f96132b // fmla v11.4s, v25.4s, v22.s[0]
 	WORD $0x4f97132f // fmla v15.4s, v25.4s, v23.s[0]
 	WORD $0x4f981333 // fmla v19.4s, v25.4s, v24.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00039 // ldr q25, [x1, #0]
 	WORD $0x2e613b3a // shll v26.4s, v25.4h, #16
 	WORD $0x4fb41340 // fmla v0.4s, v26.4s, v20.s[1]
@@ -4871,7 +4871,7 @@ loop:
 	WORD $0x4fb6132b // fmla v11.4s, v25.4s, v22.s[1]
 	WORD $0x4fb7132f // fmla v15.4s, v25.4s, v23.s[1]
 	WORD $0x4fb81333 // fmla v19.4s, v25.4s, v24.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00039 // ldr q25, [x1, #0]
 	WORD $0x2e613b3a // shll v26.4s, v25.4h, #16
 	WORD $0x4f941b40 // fmla v0.4s, v26.4s, v20.s[2]
@@ -4898,7 +4898,7 @@ loop:
 	WORD $0x4f961b2b // fmla v11.4s, v25.4s, v22.s[2]
 	WORD $0x4f971b2f // fmla v15.4s, v25.4s, v23.s[2]
 	WORD $0x4f981b33 // fmla v19.4s, v25.4s, v24.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc00039 // ldr q25, [x1, #0]
 	WORD $0x2e613b3a // shll v26.4s, v25.4h, #16
 	WORD $0x4fb41b40 // fmla v0.4s, v26.4s, v20.s[3]
@@ -4925,11 +4925,11 @@ loop:
 	WORD $0x4fb61b2b // fmla v11.4s, v25.4s, v22.s[3]
 	WORD $0x4fb71b2f // fmla v15.4s, v25.4s, v23.s[3]
 	WORD $0x4fb81b33 // fmla v19.4s, v25.4s, v24.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b4 // ldr s20, [x5], #4
@@ -4963,32 +4963,33 @@ one:
 	WORD $0x4f96132b // fmla v11.4s, v25.4s, v22.s[0]
 	WORD $0x4f97132f // fmla v15.4s, v25.4s, v23.s[0]
 	WORD $0x4f981333 // fmla v19.4s, v25.4s, v24.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
 	RET
 
 // func neonRowsBF16P1T6(t *Tile) 
 TEXT ·neonRowsBF16P1T6(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -5013,38 +5014,37 @@ TEXT ·neonRowsBF16P1T6(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad405574 // ldp q20, q21, [x11, #0]
-	WORD $0xad415d76 // ldp q22, q23, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4055b4 // ldp q20, q21, [x13, #0]
+	WORD $0xad415db6 // ldp q22, q23, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	ADD R14, R9, R10
-	MOVD 64(R0), R12
-	MOVD 72(R0), R13
-	SUBS $4, R12, R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	ADD R16, R9, R10
+	MOVD 64(R0), R15
+	MOVD 72(R0), R14
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -5083,7 +5083,7 @@ loop:
 	WORD $0x4f9b13cf // fmla v15.4s, v30.4s, v27.s[0]
 	WORD $0x4f9c13d3 // fmla v19.4s, v30.4s, v28.s[0]
 	WORD $0x4f9d13d7 // fmla v23.4s, v30.4s, v29.s[0]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0003e // ldr q30, [x1, #0]
 	WORD $0x2e613bdf // shll v31.4s, v30.4h, #16
 	WORD $0x4fb813e0 // fmla v0.4s, v31.4s, v24.s[1]
@@ -5114,7 +5114,7 @@ loop:
 	WORD $0x4fbb13cf // fmla v15.4s, v30.4s, v27.s[1]
 	WORD $0x4fbc13d3 // fmla v19.4s, v30.4s, v28.s[1]
 	WORD $0x4fbd13d7 // fmla v23.4s, v30.4s, v29.s[1]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0003e // ldr q30, [x1, #0]
 	WORD $0x2e613bdf // shll v31.4s, v30.4h, #16
 	WORD $0x4f981be0 // fmla v0.4s, v31.4s, v24.s[2]
@@ -5145,7 +5145,7 @@ loop:
 	WORD $0x4f9b1bcf // fmla v15.4s, v30.4s, v27.s[2]
 	WORD $0x4f9c1bd3 // fmla v19.4s, v30.4s, v28.s[2]
 	WORD $0x4f9d1bd7 // fmla v23.4s, v30.4s, v29.s[2]
-	ADD R13, R1, R1
+	ADD R14, R1, R1
 	WORD $0x3dc0003e // ldr q30, [x1, #0]
 	WORD $0x2e613bdf // shll v31.4s, v30.4h, #16
 	WORD $0x4fb81be0 // fmla v0.4s, v31.4s, v24.s[3]
@@ -5176,11 +5176,11 @@ loop:
 	WORD $0x4fbb1bcf // fmla v15.4s, v30.4s, v27.s[3]
 	WORD $0x4fbc1bd3 // fmla v19.4s, v30.4s, v28.s[3]
 	WORD $0x4fbd1bd7 // fmla v23.4s, v30.4s, v29.s[3]
-	ADD R13, R1, R1
-	SUBS $4, R12, R12
+	ADD R14, R1, R1
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xbc4044b8 // ldr s24, [x5], #4
@@ -5219,29 +5219,29 @@ one:
 	WORD $0x4f9b13cf // fmla v15.4s, v30.4s, v27.s[0]
 	WORD $0x4f9c13d3 // fmla v19.4s, v30.4s, v28.s[0]
 	WORD $0x4f9d13d7 // fmla v23.4s, v30.4s, v29.s[0]
-	ADD R13, R1, R1
-	SUBS $1, R12, R12
+	ADD R14, R1, R1
+	SUBS $1, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad005574 // stp q20, q21, [x11, #0]
-	WORD $0xad015d76 // stp q22, q23, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0055b4 // stp q20, q21, [x13, #0]
+	WORD $0xad015db6 // stp q22, q23, [x13, #32]
 	RET
 
 // func neonPairsP4T1(t *Tile) 
@@ -5251,6 +5251,7 @@ TEXT ·neonPairsP4T1(SB), NOSPLIT, $0-8
 	MOVD 8(R0), R2
 	MOVD 16(R0), R3
 	MOVD 24(R0), R4
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -5267,24 +5268,23 @@ TEXT ·neonPairsP4T1(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad421564 // ldp q4, q5, [x11, #64]
-	WORD $0xad431d66 // ldp q6, q7, [x11, #96]
-	WORD $0xad442568 // ldp q8, q9, [x11, #128]
-	WORD $0xad452d6a // ldp q10, q11, [x11, #160]
-	WORD $0xad46356c // ldp q12, q13, [x11, #192]
-	WORD $0xad473d6e // ldp q14, q15, [x11, #224]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4215a4 // ldp q4, q5, [x13, #64]
+	WORD $0xad431da6 // ldp q6, q7, [x13, #96]
+	WORD $0xad4425a8 // ldp q8, q9, [x13, #128]
+	WORD $0xad452daa // ldp q10, q11, [x13, #160]
+	WORD $0xad4635ac // ldp q12, q13, [x13, #192]
+	WORD $0xad473dae // ldp q14, q15, [x13, #224]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
+	MOVD 64(R0), R15
 	WORD $0x4f07e7f1 // movi v17.16b, #255
 	WORD $0x4f305631 // shl v17.4s, v17.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -5436,10 +5436,10 @@ loop:
 	WORD $0x4f901a4f // fmla v15.4s, v18.4s, v16.s[2]
 	WORD $0x4fb01a8f // fmla v15.4s, v20.4s, v16.s[3]
 	ADD $128, R4, R4
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084b0 // ldr d16, [x5], #8
@@ -5519,40 +5519,40 @@ one:
 	WORD $0x4f90124f // fmla v15.4s, v18.4s, v16.s[0]
 	WORD $0x4fb0128f // fmla v15.4s, v20.4s, v16.s[1]
 	ADD $64, R4, R4
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad021564 // stp q4, q5, [x11, #64]
-	WORD $0xad031d66 // stp q6, q7, [x11, #96]
-	WORD $0xad042568 // stp q8, q9, [x11, #128]
-	WORD $0xad052d6a // stp q10, q11, [x11, #160]
-	WORD $0xad06356c // stp q12, q13, [x11, #192]
-	WORD $0xad073d6e // stp q14, q15, [x11, #224]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0215a4 // stp q4, q5, [x13, #64]
+	WORD $0xad031da6 // stp q6, q7, [x13, #96]
+	WORD $0xad0425a8 // stp q8, q9, [x13, #128]
+	WORD $0xad052daa // stp q10, q11, [x13, #160]
+	WORD $0xad0635ac // stp q12, q13, [x13, #192]
+	WORD $0xad073dae // stp q14, q15, [x13, #224]
 	RET
 
 // func neonPairsP1T1(t *Tile) 
 TEXT ·neonPairsP1T1(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
 	WORD $0x4f000403 // movi v3.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	MOVD 64(R0), R12
+	MOVD 64(R0), R15
 	WORD $0x4f07e7e5 // movi v5.16b, #255
 	WORD $0x4f3054a5 // shl v5.4s, v5.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a4 // ldr q4, [x5], #16
@@ -5593,10 +5593,10 @@ loop:
 	WORD $0x4f8418c3 // fmla v3.4s, v6.4s, v4.s[2]
 	WORD $0x4fa41903 // fmla v3.4s, v8.4s, v4.s[3]
 	ADD $128, R1, R1
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084a4 // ldr d4, [x5], #8
@@ -5619,12 +5619,12 @@ one:
 	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	WORD $0x4fa41103 // fmla v3.4s, v8.4s, v4.s[1]
 	ADD $64, R1, R1
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
+	MOVD 48(R0), R13
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
 	RET
 
 // func neonPairsP2T2(t *Tile) 
@@ -5632,6 +5632,7 @@ TEXT ·neonPairsP2T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -5648,27 +5649,26 @@ TEXT ·neonPairsP2T2(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad422568 // ldp q8, q9, [x11, #64]
-	WORD $0xad432d6a // ldp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4225a8 // ldp q8, q9, [x13, #64]
+	WORD $0xad432daa // ldp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
 	WORD $0x4f07e7f2 // movi v18.16b, #255
 	WORD $0x4f305652 // shl v18.4s, v18.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -5779,10 +5779,10 @@ loop:
 	WORD $0x4fb01aab // fmla v11.4s, v21.4s, v16.s[3]
 	WORD $0x4fb11aaf // fmla v15.4s, v21.4s, v17.s[3]
 	ADD $128, R2, R2
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084b0 // ldr d16, [x5], #8
@@ -5841,26 +5841,27 @@ one:
 	WORD $0x4fb012ab // fmla v11.4s, v21.4s, v16.s[1]
 	WORD $0x4fb112af // fmla v15.4s, v21.4s, v17.s[1]
 	ADD $64, R2, R2
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad022568 // stp q8, q9, [x11, #64]
-	WORD $0xad032d6a // stp q10, q11, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0225a8 // stp q8, q9, [x13, #64]
+	WORD $0xad032daa // stp q10, q11, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
 	RET
 
 // func neonPairsP1T2(t *Tile) 
 TEXT ·neonPairsP1T2(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -5869,23 +5870,22 @@ TEXT ·neonPairsP1T2(SB), NOSPLIT, $0-8
 	WORD $0x4f000405 // movi v5.4s, #0
 	WORD $0x4f000406 // movi v6.4s, #0
 	WORD $0x4f000407 // movi v7.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	MOVD 64(R0), R12
+	ADD R16, R5, R6
+	MOVD 64(R0), R15
 	WORD $0x4f07e7ea // movi v10.16b, #255
 	WORD $0x4f30554a // shl v10.4s, v10.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104a8 // ldr q8, [x5], #16
@@ -5943,10 +5943,10 @@ loop:
 	WORD $0x4fa819a3 // fmla v3.4s, v13.4s, v8.s[3]
 	WORD $0x4fa919a7 // fmla v7.4s, v13.4s, v9.s[3]
 	ADD $128, R1, R1
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084a8 // ldr d8, [x5], #8
@@ -5978,16 +5978,16 @@ one:
 	WORD $0x4fa811a3 // fmla v3.4s, v13.4s, v8.s[1]
 	WORD $0x4fa911a7 // fmla v7.4s, v13.4s, v9.s[1]
 	ADD $64, R1, R1
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
 	RET
 
 // func neonPairsP2T3(t *Tile) 
@@ -5995,6 +5995,7 @@ TEXT ·neonPairsP2T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
 	MOVD 8(R0), R2
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -6019,33 +6020,32 @@ TEXT ·neonPairsP2T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000415 // movi v21.4s, #0
 	WORD $0x4f000416 // movi v22.4s, #0
 	WORD $0x4f000417 // movi v23.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	WORD $0xad42356c // ldp q12, q13, [x11, #64]
-	WORD $0xad433d6e // ldp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0xad424570 // ldp q16, q17, [x11, #64]
-	WORD $0xad434d72 // ldp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	WORD $0xad425574 // ldp q20, q21, [x11, #64]
-	WORD $0xad435d76 // ldp q22, q23, [x11, #96]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	WORD $0xad4235ac // ldp q12, q13, [x13, #64]
+	WORD $0xad433dae // ldp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	WORD $0xad4245b0 // ldp q16, q17, [x13, #64]
+	WORD $0xad434db2 // ldp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	WORD $0xad4255b4 // ldp q20, q21, [x13, #64]
+	WORD $0xad435db6 // ldp q22, q23, [x13, #96]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
 	WORD $0x4f07e7fb // movi v27.16b, #255
 	WORD $0x4f30577b // shl v27.4s, v27.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b8 // ldr q24, [x5], #16
@@ -6189,10 +6189,10 @@ loop:
 	WORD $0x4fb91bd3 // fmla v19.4s, v30.4s, v25.s[3]
 	WORD $0x4fba1bd7 // fmla v23.4s, v30.4s, v26.s[3]
 	ADD $128, R2, R2
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084b8 // ldr d24, [x5], #8
@@ -6268,31 +6268,32 @@ one:
 	WORD $0x4fb913d3 // fmla v19.4s, v30.4s, v25.s[1]
 	WORD $0x4fba13d7 // fmla v23.4s, v30.4s, v26.s[1]
 	ADD $64, R2, R2
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	WORD $0xad02356c // stp q12, q13, [x11, #64]
-	WORD $0xad033d6e // stp q14, q15, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	WORD $0xad024570 // stp q16, q17, [x11, #64]
-	WORD $0xad034d72 // stp q18, q19, [x11, #96]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	WORD $0xad025574 // stp q20, q21, [x11, #64]
-	WORD $0xad035d76 // stp q22, q23, [x11, #96]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	WORD $0xad0235ac // stp q12, q13, [x13, #64]
+	WORD $0xad033dae // stp q14, q15, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	WORD $0xad0245b0 // stp q16, q17, [x13, #64]
+	WORD $0xad034db2 // stp q18, q19, [x13, #96]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	WORD $0xad0255b4 // stp q20, q21, [x13, #64]
+	WORD $0xad035db6 // stp q22, q23, [x13, #96]
 	RET
 
 // func neonPairsP1T3(t *Tile) 
 TEXT ·neonPairsP1T3(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -6305,27 +6306,26 @@ TEXT ·neonPairsP1T3(SB), NOSPLIT, $0-8
 	WORD $0x4f000409 // movi v9.4s, #0
 	WORD $0x4f00040a // movi v10.4s, #0
 	WORD $0x4f00040b // movi v11.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	MOVD 64(R0), R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	MOVD 64(R0), R15
 	WORD $0x4f07e7ef // movi v15.16b, #255
 	WORD $0x4f3055ef // shl v15.4s, v15.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104ac // ldr q12, [x5], #16
@@ -6400,10 +6400,10 @@ loop:
 	WORD $0x4fad1a47 // fmla v7.4s, v18.4s, v13.s[3]
 	WORD $0x4fae1a4b // fmla v11.4s, v18.4s, v14.s[3]
 	ADD $128, R1, R1
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084ac // ldr d12, [x5], #8
@@ -6444,25 +6444,26 @@ one:
 	WORD $0x4fad1247 // fmla v7.4s, v18.4s, v13.s[1]
 	WORD $0x4fae124b // fmla v11.4s, v18.4s, v14.s[1]
 	ADD $64, R1, R1
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
 	RET
 
 // func neonPairsP1T4(t *Tile) 
 TEXT ·neonPairsP1T4(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -6479,31 +6480,30 @@ TEXT ·neonPairsP1T4(SB), NOSPLIT, $0-8
 	WORD $0x4f00040d // movi v13.4s, #0
 	WORD $0x4f00040e // movi v14.4s, #0
 	WORD $0x4f00040f // movi v15.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	MOVD 64(R0), R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	MOVD 64(R0), R15
 	WORD $0x4f07e7f4 // movi v20.16b, #255
 	WORD $0x4f305694 // shl v20.4s, v20.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b0 // ldr q16, [x5], #16
@@ -6595,10 +6595,10 @@ loop:
 	WORD $0x4fb21aeb // fmla v11.4s, v23.4s, v18.s[3]
 	WORD $0x4fb31aef // fmla v15.4s, v23.4s, v19.s[3]
 	ADD $128, R1, R1
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084b0 // ldr d16, [x5], #8
@@ -6648,28 +6648,29 @@ one:
 	WORD $0x4fb212eb // fmla v11.4s, v23.4s, v18.s[1]
 	WORD $0x4fb312ef // fmla v15.4s, v23.4s, v19.s[1]
 	ADD $64, R1, R1
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
 	RET
 
 // func neonPairsP1T5(t *Tile) 
 TEXT ·neonPairsP1T5(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	MOVD 0(R0), R1
+	MOVD 88(R0), R16
 	WORD $0x4f000400 // movi v0.4s, #0
 	WORD $0x4f000401 // movi v1.4s, #0
 	WORD $0x4f000402 // movi v2.4s, #0
@@ -6690,35 +6691,34 @@ TEXT ·neonPairsP1T5(SB), NOSPLIT, $0-8
 	WORD $0x4f000411 // movi v17.4s, #0
 	WORD $0x4f000412 // movi v18.4s, #0
 	WORD $0x4f000413 // movi v19.4s, #0
-	MOVD 88(R0), R14
-	CBZ R14, begin
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad400560 // ldp q0, q1, [x11, #0]
-	WORD $0xad410d62 // ldp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad401564 // ldp q4, q5, [x11, #0]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad402568 // ldp q8, q9, [x11, #0]
-	WORD $0xad412d6a // ldp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad40356c // ldp q12, q13, [x11, #0]
-	WORD $0xad413d6e // ldp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad404570 // ldp q16, q17, [x11, #0]
-	WORD $0xad414d72 // ldp q18, q19, [x11, #32]
+	CBZ R16, begin
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad4005a0 // ldp q0, q1, [x13, #0]
+	WORD $0xad410da2 // ldp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4015a4 // ldp q4, q5, [x13, #0]
+	WORD $0xad411da6 // ldp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4025a8 // ldp q8, q9, [x13, #0]
+	WORD $0xad412daa // ldp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4035ac // ldp q12, q13, [x13, #0]
+	WORD $0xad413dae // ldp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad4045b0 // ldp q16, q17, [x13, #0]
+	WORD $0xad414db2 // ldp q18, q19, [x13, #32]
 begin:
-	MOVD 40(R0), R14
+	MOVD 40(R0), R16
 	MOVD 32(R0), R5
-	ADD R14, R5, R6
-	ADD R14, R6, R7
-	ADD R14, R7, R8
-	ADD R14, R8, R9
-	MOVD 64(R0), R12
+	ADD R16, R5, R6
+	ADD R16, R6, R7
+	ADD R16, R7, R8
+	ADD R16, R8, R9
+	MOVD 64(R0), R15
 	WORD $0x4f07e7f9 // movi v25.16b, #255
 	WORD $0x4f305739 // shl v25.4s, v25.4s, #16
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BLT tail
 loop:
 	WORD $0x3cc104b4 // ldr q20, [x5], #16
@@ -6827,10 +6827,10 @@ loop:
 	WORD $0x4fb71b8f // fmla v15.4s, v28.4s, v23.s[3]
 	WORD $0x4fb81b93 // fmla v19.4s, v28.4s, v24.s[3]
 	ADD $128, R1, R1
-	SUBS $4, R12, R12
+	SUBS $4, R15, R15
 	BGE loop
 tail:
-	ADDS $4, R12, R12
+	ADDS $4, R15, R15
 	BEQ end
 one:
 	WORD $0xfc4084b4 // ldr d20, [x5], #8
@@ -6889,23 +6889,23 @@ one:
 	WORD $0x4fb7138f // fmla v15.4s, v28.4s, v23.s[1]
 	WORD $0x4fb81393 // fmla v19.4s, v28.4s, v24.s[1]
 	ADD $64, R1, R1
-	SUBS $2, R12, R12
+	SUBS $2, R15, R15
 	BNE one
 end:
-	MOVD 48(R0), R11
-	MOVD 56(R0), R13
-	WORD $0xad000560 // stp q0, q1, [x11, #0]
-	WORD $0xad010d62 // stp q2, q3, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad001564 // stp q4, q5, [x11, #0]
-	WORD $0xad011d66 // stp q6, q7, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad002568 // stp q8, q9, [x11, #0]
-	WORD $0xad012d6a // stp q10, q11, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad00356c // stp q12, q13, [x11, #0]
-	WORD $0xad013d6e // stp q14, q15, [x11, #32]
-	ADD R13, R11, R11
-	WORD $0xad004570 // stp q16, q17, [x11, #0]
-	WORD $0xad014d72 // stp q18, q19, [x11, #32]
+	MOVD 48(R0), R13
+	MOVD 56(R0), R14
+	WORD $0xad0005a0 // stp q0, q1, [x13, #0]
+	WORD $0xad010da2 // stp q2, q3, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0015a4 // stp q4, q5, [x13, #0]
+	WORD $0xad011da6 // stp q6, q7, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0025a8 // stp q8, q9, [x13, #0]
+	WORD $0xad012daa // stp q10, q11, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0035ac // stp q12, q13, [x13, #0]
+	WORD $0xad013dae // stp q14, q15, [x13, #32]
+	ADD R14, R13, R13
+	WORD $0xad0045b0 // stp q16, q17, [x13, #0]
+	WORD $0xad014db2 // stp q18, q19, [x13, #32]
 	RET

@@ -336,26 +336,6 @@ func conversions() {
 	})
 	done()
 
-	TEXT("affine", NOSPLIT, "func(dst *float32, codes *uint8, zero, scale, shift float32, n int)")
-	Pragma("noescape")
-	Doc("affine writes (code − zero)·scale + shift, each operation rounded by itself.")
-	Load(Param("dst"), reg.RDI)
-	Load(Param("codes"), reg.RSI)
-	Load(Param("n"), reg.RCX)
-	for i, name := range []string{"zero", "scale", "shift"} {
-		c, _ := Param(name).Resolve()
-		VBROADCASTSS(c.Addr, ymm[2+i])
-	}
-	each8(reg.RCX, func(i reg.GPPhysical) {
-		VPMOVZXBD(idx(reg.RSI, i, 1), ymm[0])
-		VCVTDQ2PS(ymm[0], ymm[0])
-		VSUBPS(ymm[2], ymm[0], ymm[0])
-		VMULPS(ymm[3], ymm[0], ymm[0])
-		VADDPS(ymm[4], ymm[0], ymm[0])
-		VMOVUPS(ymm[0], idx(reg.RDI, i, 4))
-	})
-	done()
-
 	TEXT("fromI8Columns", NOSPLIT, "func(dst *float32, src *int8, s *float32, n int)")
 	Pragma("noescape")
 	Doc("fromI8Columns writes src·s for n rows of 16 columns, each column with its own scale.")

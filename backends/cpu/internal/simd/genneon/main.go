@@ -24,7 +24,8 @@ type kind struct {
 var (
 	many = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {2, 1}, 4: {1}, 5: {1}, 6: {1}}
 	five = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {2, 1}, 4: {1}, 5: {1}}
-	dot8 = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}, 5: {1}, 6: {1}, 8: {1}}
+	sums = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}, 6: {1}, 8: {1}}
+	slow = map[int][]int{1: {1}, 2: {1}, 4: {1}} // without the dot product extension
 )
 
 func (k kind) each(f func(panels, tokens int)) {
@@ -75,10 +76,14 @@ func generate() map[string][]byte {
 
 	f, tables = new(file), ""
 	for _, sdot := range []bool{false, true} {
-		one(kind{dotKind("Q8", sdot), dot8, 8}, func(_, t int) { f.q8(sdot, t) })
+		panels, bulk := slow, 4
+		if sdot {
+			panels, bulk = sums, 8
+		}
+		one(kind{dotKind("Q8", sdot), panels, bulk}, func(_, t int) { f.q8(sdot, t) })
 		list := fmt.Sprintf("var %sTiles = [codings]Tiles{\n", dotKind("Codes", sdot))
 		for _, c := range codings {
-			one(kind{dotKind(c.name, sdot), dot8, 8}, func(_, t int) { f.codes(c, sdot, t) })
+			one(kind{dotKind(c.name, sdot), panels, bulk}, func(_, t int) { f.codes(c, sdot, t) })
 			list += fmt.Sprintf("\t%s: %sTiles,\n", c.name, dotKind(c.name, sdot))
 		}
 		tables += list + "}\n\n"
