@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ullm/ullm/backends"
@@ -39,6 +40,14 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if profile, loaded := o.Profile, new(atomic.Bool); profile != nil {
+		o.loaded = loaded
+		o.Profile = func(r tensor.Run) {
+			if loaded.Load() {
+				profile(r)
+			}
+		}
 	}
 }
 
@@ -164,7 +173,11 @@ func loadInstance(ctx context.Context, d tensor.Device, a model.Arch, f *files.F
 	if free == 0 || info.Shared {
 		m.KVBytes = hostCache(f.Config, m, info.KVFormats[0])
 	}
-	return model.Load(ctx, d, a, f.Config, f.Checkpoint, m)
+	in, err := model.Load(ctx, d, a, f.Config, f.Checkpoint, m)
+	if o.loaded != nil {
+		o.loaded.Store(true)
+	}
+	return in, err
 }
 
 // Instance is a model on a device without the loop that serves requests: what benchmarks drive.

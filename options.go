@@ -2,6 +2,7 @@ package ullm
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ullm/ullm/tensor"
@@ -31,12 +32,13 @@ type Options struct {
 
 	HubOffline bool // use only what the hub's cache holds
 
-	Profile  tensor.Profile                        // is told of every run of a Program on the device; nil: nothing is timed
+	Profile  tensor.Profile                        // is told of every run of a Program once the model is loaded; nil: nothing is timed
 	Progress func(stage string, done, total int64) // of download and load; may be nil
 	Log      *slog.Logger                          // nil: silent
 	Now      func() time.Time                      // for templates that ask for the date; nil: time.Now
 
 	device func() (tensor.Device, error) // makes the device instead of Backend, for tests; nil
+	loaded *atomic.Bool                  // what runs before, to warm up, is not profiled; nil without a profile
 }
 
 // Option changes Options.

@@ -5,11 +5,13 @@ package vulkan_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ullm/ullm/backends/vulkan"
 	"github.com/ullm/ullm/internal/vkfaults"
 	"github.com/ullm/ullm/tensor"
+	"github.com/ullm/ullm/tensor/tensortest"
 )
 
 // life opens a device under the validation layers, runs something with all that a device is asked for, and closes it.
@@ -84,5 +86,53 @@ func TestEveryCallFails(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestEagerNamesTheLaunch loses the device under a program that was compiled to be debugged: the error names the launch that
+// was at work, since each is awaited before the next is submitted.
+func TestEagerNamesTheLaunch(t *testing.T) {
+	layer := vkfaults.Build(t)
+	layer.Enter(t)
+	d := open(t, vulkan.Options{})
+	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
+	limits := tensor.ForwardLimits{Tokens: 8, Seqs: 1, Rows: 1, Pages: 1, Params: 1, History: 1, Bias: 1}
+	r, err := tensortest.NewRig(d, m.Setup(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := map[string]tensor.Weight{}
+	for _, w := range m.Setup().Weights {
+		if weights[w.Spec.Name], err = d.Upload(t.Context(), w.Spec, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan, err := d.Plan(m.Forward(limits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.NewArena(plan.Scratch())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.Compile(plan, tensor.Bindings{Weights: weights, States: r.States, Arena: a, Eager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A launch is two calls, vkQueueSubmit and vkWaitForFences; Prepare is launch 0, Embed 1.
+	layer.Fail(4, vkfaults.DeviceLost)
+	if _, err := p.Start(make([]byte, limits.Bytes())); !errors.Is(err, tensor.ErrDeviceLost) || !strings.Contains(err.Error(), "launch 1, Embed") {
+		t.Errorf("have %v", err)
+	}
+	if err := errors.Join(p.Close(), a.Close(), r.Close()); err != nil {
+		t.Error(err)
+	}
+	for _, w := range weights {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -34,4 +34,7 @@ func TestProfile(t *testing.T) {
 			t.Errorf("%s took no time; the trace has %v", name, times)
 		}
 	}
+	if times["forward/512"] > 0 {
+		t.Error("the trace has the warm-up too")
+	}
 }
