@@ -269,8 +269,14 @@ func TestWrongDevice(t *testing.T) {
 // TestOutOfMemory asks for more than may be used: the error says what was asked for and what to do.
 func TestOutOfMemory(t *testing.T) {
 	d := open(t, vulkan.Options{Fraction: 1e-6})
-	if _, err := d.NewArena(1 << 30); !errors.Is(err, tensor.ErrOutOfMemory) {
-		t.Errorf("have %v", err)
+	_, err := d.NewArena(1 << 30)
+	if !errors.Is(err, tensor.ErrOutOfMemory) {
+		t.Fatalf("have %v", err)
+	}
+	for _, says := range []string{"1073741824 bytes", "are free", "--gpu-memory-utilization", "--context-len"} {
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("%q does not say %q", err, says)
+		}
 	}
 	if n := d.Stats().Total(); n != (tensor.Count{}) {
 		t.Errorf("the ledger holds %+v", n)
