@@ -214,10 +214,13 @@ func TestLoadingAndDraining(t *testing.T) {
 	refused()
 }
 
+// longer gives the model a context that no test lives to see the end of.
+const longer = `{"rope_type":"linear","factor":64}`
+
 // TestCutStreams drains with no time left: open streams end with an error event, and whole answers with 503.
 func TestCutStreams(t *testing.T) {
-	f := serve(t, "talk", ullm.Options{Backend: "ref"})
-	body := `{"prompt":"Once upon","max_tokens":900,"ignore_eos":true,"stream":true}`
+	f := serve(t, "talk", ullm.Options{Backend: "ref", RopeScaling: longer})
+	body := `{"prompt":"Once upon","max_tokens":60000,"ignore_eos":true,"stream":true}`
 	resp, err := http.Post(f.url+"/v1/completions", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -252,11 +255,11 @@ func TestCutStreams(t *testing.T) {
 }
 
 func TestQueueFull(t *testing.T) {
-	f := serve(t, "talk", ullm.Options{Backend: "ref", MaxBatchSeqs: 1, MaxQueue: 1})
+	f := serve(t, "talk", ullm.Options{Backend: "ref", MaxBatchSeqs: 1, MaxQueue: 1, RopeScaling: longer})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	begin := func() {
-		r, _ := http.NewRequestWithContext(ctx, "POST", f.url+"/v1/completions", strings.NewReader(`{"prompt":"Once","max_tokens":900,"ignore_eos":true,"stream":true}`))
+		r, _ := http.NewRequestWithContext(ctx, "POST", f.url+"/v1/completions", strings.NewReader(`{"prompt":"Once","max_tokens":60000,"ignore_eos":true,"stream":true}`))
 		go func() {
 			if resp, err := http.DefaultClient.Do(r); err == nil {
 				io.Copy(io.Discard, resp.Body)

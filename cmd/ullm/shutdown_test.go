@@ -111,6 +111,9 @@ func (d *daemon) draining() {
 	}
 }
 
+// longer gives the model a context that no test lives to see the end of.
+const longer = `{"rope_type":"linear","factor":64}`
+
 // patient are the parameters of a server whose answers take a while, and which waits for them however slow the machine.
 func patient(t *testing.T, more ...string) []string {
 	return append([]string{talk(t), "--backend", "ref", "--drain-timeout", "10m"}, more...)
@@ -161,11 +164,11 @@ func TestShutdown(t *testing.T) {
 			d.stopped(3)
 		},
 		"queue full": func(t *testing.T) {
-			d := start(t, nil, patient(t, "--max-num-seqs", "1", "--max-queue", "1")...).ready()
-			running := d.stream(400)
+			d := start(t, nil, patient(t, "--max-num-seqs", "1", "--max-queue", "1", "--rope-scaling", longer)...).ready()
+			running := d.stream(60_000)
 			waited := make(chan string, 1)
 			go func() {
-				resp, err := http.Post(d.url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"The quick brown fox","temperature":0,"max_tokens":30}`))
+				resp, err := http.Post(d.url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"The quick brown fox","ignore_eos":true,"max_tokens":30}`))
 				if err != nil {
 					waited <- err.Error()
 					return
@@ -183,8 +186,8 @@ func TestShutdown(t *testing.T) {
 			}
 			d.signal(syscall.SIGTERM)
 			d.draining()
-			running.end()
-			if got := <-waited; !strings.Contains(got, " jumps over the lazy dog.") {
+			running.resp.Body.Close()
+			if got := <-waited; !strings.Contains(got, `"completion_tokens":30,`) {
 				t.Errorf("the waiting request got %s", got)
 			}
 			d.stopped(0)
@@ -221,8 +224,8 @@ func TestShutdown(t *testing.T) {
 		},
 		"twice": func(t *testing.T) {
 			for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-				d := start(t, nil, patient(t)...).ready()
-				s := d.stream(1000)
+				d := start(t, nil, patient(t, "--rope-scaling", longer)...).ready()
+				s := d.stream(60_000)
 				d.signal(sig)
 				d.draining()
 				d.signal(sig)
