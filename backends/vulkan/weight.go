@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -45,21 +46,19 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 }
 
 // fill packs the weight piece by piece, straight into its memory where the processor reaches it.
-func (w *weight) fill(ctx context.Context, src tensor.Source) error {
+func (w *weight) fill(ctx context.Context, src tensor.Source) (err error) {
 	l := w.layout
 	all := w.host()
-	var stage *buffer
+	var stages *ring
 	panelBytes := max(w.layout.bytes/int64(l.panels), 1)
 	step := int(max(pieceBytes/panelBytes, 1))
 	if all != nil {
 		clear(all)
 	} else {
-		var err error
-		stage, err = w.d.alloc(onHost, tensor.UseStaging, w.imageBytes(min(step, l.panels)), "stage for "+w.What())
-		if err != nil {
+		if stages, err = w.d.transfer.ring(w.d, w.imageBytes(min(step, l.panels)), w.What()); err != nil {
 			return err
 		}
-		defer stage.free()
+		defer func() { err = errors.Join(err, stages.close("upload "+w.spec.Name)) }()
 	}
 	for first := 0; first < l.panels; first += step {
 		n := min(step, l.panels-first)
@@ -71,6 +70,12 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 		}
 		skip, take := l.planes(first), l.planes(n)
 		var m image
+		var stage *buffer
+		if stages != nil {
+			if stage, err = stages.next("upload " + w.spec.Name); err != nil {
+				return err
+			}
+		}
 		var copies []C.ullm_copy
 		at := int64(0)
 		for i, part := range []*[]byte{&m.values, &m.high, &m.scale, &m.super} {
@@ -88,7 +93,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) error {
 			return err
 		}
 		if all == nil {
-			if err := w.d.move("upload "+w.spec.Name, copies...); err != nil {
+			if err := stages.send("upload "+w.spec.Name, copies...); err != nil {
 				return err
 			}
 		}
