@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -110,18 +111,28 @@ func (w Workload) Run(ctx context.Context, e *ullm.Engine) (Result, error) {
 
 // RunURL sends the workload to a server that speaks OpenAI's API. Prompts are token ids below vocab.
 func (w Workload) RunURL(ctx context.Context, url, modelName, apiKey string, vocab int) (Result, error) {
-	return w.run(ctx, vocab, Endpoint{url, modelName, apiKey}.Complete)
+	return w.RunEndpoint(ctx, Endpoint{URL: url, Model: modelName, APIKey: apiKey}, vocab)
+}
+
+// RunEndpoint sends the workload to a server. Prompts are token ids below vocab.
+func (w Workload) RunEndpoint(ctx context.Context, e Endpoint, vocab int) (Result, error) {
+	return w.run(ctx, vocab, e.Complete)
 }
 
 // Endpoint is a server that speaks OpenAI's API.
-type Endpoint struct{ URL, Model, APIKey string }
+type Endpoint struct {
+	URL, Model, APIKey string
+	Sampling           map[string]any // fields of every request: temperature, top_p, …; nil: greedy
+}
 
-// Complete sends one request, greedy and not to be ended early, and reads its stream: token is called when text arrives.
-// It returns how many tokens were generated.
+// Complete sends one request that is not to be ended early, and reads its stream: token is called when text arrives. It
+// returns how many tokens were generated.
 func (e Endpoint) Complete(ctx context.Context, j Job, token func()) (int, error) {
 	url := strings.TrimSuffix(strings.TrimSuffix(e.URL, "/"), "/v1") + "/v1/completions"
-	body, err := json.Marshal(map[string]any{"model": e.Model, "prompt": j.Prompt, "max_tokens": j.Out, "temperature": 0,
-		"ignore_eos": true, "stream": true, "stream_options": map[string]any{"include_usage": true}})
+	fields := map[string]any{"model": e.Model, "prompt": j.Prompt, "max_tokens": j.Out, "temperature": 0,
+		"ignore_eos": true, "stream": true, "stream_options": map[string]any{"include_usage": true}}
+	maps.Copy(fields, e.Sampling)
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return 0, err
 	}

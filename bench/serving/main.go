@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +31,7 @@ func main() {
 	flag.StringVar(&o.precision, "precision", "bf16", "OpenVINO's arithmetic: bf16 or f32")
 	flag.StringVar(&o.model, "model", "", "GGUF file, or for -url the model's name")
 	workloads := flag.String("workloads", "16,32:192,32:192;64,16:64,16:64", "workloads, as ullm bench --workload takes them")
+	sampling := flag.String("sampling", "{}", `fields of every request, such as {"temperature": 1, "top_p": 0.95}; none: greedy (not for OpenVINO)`)
 	flag.BoolVar(&o.prefix, "prefix", false, "also: requests that share a prefix of 1,024 tokens (ullm)")
 	flag.BoolVar(&o.mixed, "mixed", false, "also: how even tokens come while prompts are computed (ullm, llama-server)")
 	flag.IntVar(&o.serving.Threads, "t", 2, "threads")
@@ -41,6 +43,9 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := o.setWorkloads(*workloads)
+	if err == nil {
+		err = json.Unmarshal([]byte(*sampling), &o.sampling)
+	}
 	if err == nil {
 		err = o.run(ctx)
 	}
@@ -54,6 +59,7 @@ func main() {
 type options struct {
 	url, ullm, llama, python, exported, precision, model string
 	workloads                                            []bench.Workload
+	sampling                                             map[string]any
 	prefix, mixed                                        bool
 	serving                                              engines.Serving
 	vocab, rounds                                        int
@@ -157,18 +163,18 @@ func (o *options) most() int {
 
 // load sends all that was asked for to one server.
 func (o *options) load(ctx context.Context, name, url string, tables []table) error {
+	endpoint := bench.Endpoint{URL: url, Model: o.model, Sampling: o.sampling}
 	warm := bench.Workload{Requests: 2, In: [2]int{16, 16}, Out: [2]int{4, 4}, Seed: 1 << 40}
-	if _, err := warm.RunURL(ctx, url, o.model, "", o.vocab); err != nil {
+	if _, err := warm.RunEndpoint(ctx, endpoint, o.vocab); err != nil {
 		return err
 	}
 	for i, w := range o.workloads {
-		r, err := w.RunURL(ctx, url, o.model, "", o.vocab)
+		r, err := w.RunEndpoint(ctx, endpoint, o.vocab)
 		if err != nil {
 			return err
 		}
 		tables[i].add(name, r)
 	}
-	endpoint := bench.Endpoint{URL: url, Model: o.model}
 	if o.prefix && name != "llama-server" {
 		if err := sharedPrefix(ctx, endpoint, o.vocab); err != nil {
 			return err

@@ -39,6 +39,7 @@ func Loads(i tensor.Info) []Load {
 		params tensor.Sampling
 	}{
 		{"greedy", tensor.Sampling{TopP: 1, Repetition: 1}},
+		{"temperature", tensor.Sampling{Temperature: 1, TopP: 1, Repetition: 1, Seed: 1}},
 		{"top20", tensor.Sampling{Temperature: 0.6, TopK: 20, TopP: 0.95, Repetition: 1, Seed: 1}},
 		{"top_p", tensor.Sampling{Temperature: 0.6, TopP: 0.95, Repetition: 1, Seed: 1}},
 		{"penalties", tensor.Sampling{Temperature: 1, TopK: 20, TopP: 1, Repetition: 1.1, Presence: 0.5, Seed: 1}},
