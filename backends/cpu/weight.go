@@ -281,7 +281,7 @@ func (w *weight) row(dst []float32, i int) {
 	case blocksQ8:
 		scales := view[uint16](panel, k*simd.PanelRows, k/simd.Q8Values*simd.PanelRows)
 		for c := range dst {
-			q := int32(panel[c/4*4*simd.PanelRows+4*j+c%4]) - 128
+			q := int8(panel[c/4*4*simd.PanelRows+4*j+c%4] ^ simd.Q8Flip)
 			dst[c] = float32(q) * simd.F16(scales[c/simd.Q8Values*simd.PanelRows+j])
 		}
 	case coded:

@@ -11,19 +11,7 @@ func neonQ8P1T1(t *Tile)
 func neonQ8P1T2(t *Tile)
 
 //go:noescape
-func neonQ8P1T3(t *Tile)
-
-//go:noescape
 func neonQ8P1T4(t *Tile)
-
-//go:noescape
-func neonQ8P1T5(t *Tile)
-
-//go:noescape
-func neonQ8P1T6(t *Tile)
-
-//go:noescape
-func neonQ8P1T8(t *Tile)
 
 //go:noescape
 func neonQ4_0P1T1(t *Tile)
@@ -32,19 +20,7 @@ func neonQ4_0P1T1(t *Tile)
 func neonQ4_0P1T2(t *Tile)
 
 //go:noescape
-func neonQ4_0P1T3(t *Tile)
-
-//go:noescape
 func neonQ4_0P1T4(t *Tile)
-
-//go:noescape
-func neonQ4_0P1T5(t *Tile)
-
-//go:noescape
-func neonQ4_0P1T6(t *Tile)
-
-//go:noescape
-func neonQ4_0P1T8(t *Tile)
 
 //go:noescape
 func neonQ4_1P1T1(t *Tile)
@@ -53,19 +29,7 @@ func neonQ4_1P1T1(t *Tile)
 func neonQ4_1P1T2(t *Tile)
 
 //go:noescape
-func neonQ4_1P1T3(t *Tile)
-
-//go:noescape
 func neonQ4_1P1T4(t *Tile)
-
-//go:noescape
-func neonQ4_1P1T5(t *Tile)
-
-//go:noescape
-func neonQ4_1P1T6(t *Tile)
-
-//go:noescape
-func neonQ4_1P1T8(t *Tile)
 
 //go:noescape
 func neonQ5_0P1T1(t *Tile)
@@ -74,19 +38,7 @@ func neonQ5_0P1T1(t *Tile)
 func neonQ5_0P1T2(t *Tile)
 
 //go:noescape
-func neonQ5_0P1T3(t *Tile)
-
-//go:noescape
 func neonQ5_0P1T4(t *Tile)
-
-//go:noescape
-func neonQ5_0P1T5(t *Tile)
-
-//go:noescape
-func neonQ5_0P1T6(t *Tile)
-
-//go:noescape
-func neonQ5_0P1T8(t *Tile)
 
 //go:noescape
 func neonQ5_1P1T1(t *Tile)
@@ -95,19 +47,7 @@ func neonQ5_1P1T1(t *Tile)
 func neonQ5_1P1T2(t *Tile)
 
 //go:noescape
-func neonQ5_1P1T3(t *Tile)
-
-//go:noescape
 func neonQ5_1P1T4(t *Tile)
-
-//go:noescape
-func neonQ5_1P1T5(t *Tile)
-
-//go:noescape
-func neonQ5_1P1T6(t *Tile)
-
-//go:noescape
-func neonQ5_1P1T8(t *Tile)
 
 //go:noescape
 func neonQ4_KP1T1(t *Tile)
@@ -116,19 +56,7 @@ func neonQ4_KP1T1(t *Tile)
 func neonQ4_KP1T2(t *Tile)
 
 //go:noescape
-func neonQ4_KP1T3(t *Tile)
-
-//go:noescape
 func neonQ4_KP1T4(t *Tile)
-
-//go:noescape
-func neonQ4_KP1T5(t *Tile)
-
-//go:noescape
-func neonQ4_KP1T6(t *Tile)
-
-//go:noescape
-func neonQ4_KP1T8(t *Tile)
 
 //go:noescape
 func neonQ5_KP1T1(t *Tile)
@@ -137,19 +65,7 @@ func neonQ5_KP1T1(t *Tile)
 func neonQ5_KP1T2(t *Tile)
 
 //go:noescape
-func neonQ5_KP1T3(t *Tile)
-
-//go:noescape
 func neonQ5_KP1T4(t *Tile)
-
-//go:noescape
-func neonQ5_KP1T5(t *Tile)
-
-//go:noescape
-func neonQ5_KP1T6(t *Tile)
-
-//go:noescape
-func neonQ5_KP1T8(t *Tile)
 
 //go:noescape
 func neonQ6_KP1T1(t *Tile)
@@ -158,19 +74,7 @@ func neonQ6_KP1T1(t *Tile)
 func neonQ6_KP1T2(t *Tile)
 
 //go:noescape
-func neonQ6_KP1T3(t *Tile)
-
-//go:noescape
 func neonQ6_KP1T4(t *Tile)
-
-//go:noescape
-func neonQ6_KP1T5(t *Tile)
-
-//go:noescape
-func neonQ6_KP1T6(t *Tile)
-
-//go:noescape
-func neonQ6_KP1T8(t *Tile)
 
 //go:noescape
 func neonDotQ8P1T1(t *Tile)
@@ -183,9 +87,6 @@ func neonDotQ8P1T3(t *Tile)
 
 //go:noescape
 func neonDotQ8P1T4(t *Tile)
-
-//go:noescape
-func neonDotQ8P1T5(t *Tile)
 
 //go:noescape
 func neonDotQ8P1T6(t *Tile)
@@ -206,9 +107,6 @@ func neonDotQ4_0P1T3(t *Tile)
 func neonDotQ4_0P1T4(t *Tile)
 
 //go:noescape
-func neonDotQ4_0P1T5(t *Tile)
-
-//go:noescape
 func neonDotQ4_0P1T6(t *Tile)
 
 //go:noescape
@@ -225,9 +123,6 @@ func neonDotQ4_1P1T3(t *Tile)
 
 //go:noescape
 func neonDotQ4_1P1T4(t *Tile)
-
-//go:noescape
-func neonDotQ4_1P1T5(t *Tile)
 
 //go:noescape
 func neonDotQ4_1P1T6(t *Tile)
@@ -248,9 +143,6 @@ func neonDotQ5_0P1T3(t *Tile)
 func neonDotQ5_0P1T4(t *Tile)
 
 //go:noescape
-func neonDotQ5_0P1T5(t *Tile)
-
-//go:noescape
 func neonDotQ5_0P1T6(t *Tile)
 
 //go:noescape
@@ -267,9 +159,6 @@ func neonDotQ5_1P1T3(t *Tile)
 
 //go:noescape
 func neonDotQ5_1P1T4(t *Tile)
-
-//go:noescape
-func neonDotQ5_1P1T5(t *Tile)
 
 //go:noescape
 func neonDotQ5_1P1T6(t *Tile)
@@ -290,9 +179,6 @@ func neonDotQ4_KP1T3(t *Tile)
 func neonDotQ4_KP1T4(t *Tile)
 
 //go:noescape
-func neonDotQ4_KP1T5(t *Tile)
-
-//go:noescape
 func neonDotQ4_KP1T6(t *Tile)
 
 //go:noescape
@@ -309,9 +195,6 @@ func neonDotQ5_KP1T3(t *Tile)
 
 //go:noescape
 func neonDotQ5_KP1T4(t *Tile)
-
-//go:noescape
-func neonDotQ5_KP1T5(t *Tile)
 
 //go:noescape
 func neonDotQ5_KP1T6(t *Tile)
@@ -332,92 +215,57 @@ func neonDotQ6_KP1T3(t *Tile)
 func neonDotQ6_KP1T4(t *Tile)
 
 //go:noescape
-func neonDotQ6_KP1T5(t *Tile)
-
-//go:noescape
 func neonDotQ6_KP1T6(t *Tile)
 
 //go:noescape
 func neonDotQ6_KP1T8(t *Tile)
 
-var neonQ8Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ8Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ8P1T1},
 	2: {1: neonQ8P1T2},
-	3: {1: neonQ8P1T3},
 	4: {1: neonQ8P1T4},
-	5: {1: neonQ8P1T5},
-	6: {1: neonQ8P1T6},
-	8: {1: neonQ8P1T8},
 }}
 
-var neonQ4_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_0P1T1},
 	2: {1: neonQ4_0P1T2},
-	3: {1: neonQ4_0P1T3},
 	4: {1: neonQ4_0P1T4},
-	5: {1: neonQ4_0P1T5},
-	6: {1: neonQ4_0P1T6},
-	8: {1: neonQ4_0P1T8},
 }}
 
-var neonQ4_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_1P1T1},
 	2: {1: neonQ4_1P1T2},
-	3: {1: neonQ4_1P1T3},
 	4: {1: neonQ4_1P1T4},
-	5: {1: neonQ4_1P1T5},
-	6: {1: neonQ4_1P1T6},
-	8: {1: neonQ4_1P1T8},
 }}
 
-var neonQ5_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_0P1T1},
 	2: {1: neonQ5_0P1T2},
-	3: {1: neonQ5_0P1T3},
 	4: {1: neonQ5_0P1T4},
-	5: {1: neonQ5_0P1T5},
-	6: {1: neonQ5_0P1T6},
-	8: {1: neonQ5_0P1T8},
 }}
 
-var neonQ5_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_1P1T1},
 	2: {1: neonQ5_1P1T2},
-	3: {1: neonQ5_1P1T3},
 	4: {1: neonQ5_1P1T4},
-	5: {1: neonQ5_1P1T5},
-	6: {1: neonQ5_1P1T6},
-	8: {1: neonQ5_1P1T8},
 }}
 
-var neonQ4_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_KP1T1},
 	2: {1: neonQ4_KP1T2},
-	3: {1: neonQ4_KP1T3},
 	4: {1: neonQ4_KP1T4},
-	5: {1: neonQ4_KP1T5},
-	6: {1: neonQ4_KP1T6},
-	8: {1: neonQ4_KP1T8},
 }}
 
-var neonQ5_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_KP1T1},
 	2: {1: neonQ5_KP1T2},
-	3: {1: neonQ5_KP1T3},
 	4: {1: neonQ5_KP1T4},
-	5: {1: neonQ5_KP1T5},
-	6: {1: neonQ5_KP1T6},
-	8: {1: neonQ5_KP1T8},
 }}
 
-var neonQ6_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ6_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ6_KP1T1},
 	2: {1: neonQ6_KP1T2},
-	3: {1: neonQ6_KP1T3},
 	4: {1: neonQ6_KP1T4},
-	5: {1: neonQ6_KP1T5},
-	6: {1: neonQ6_KP1T6},
-	8: {1: neonQ6_KP1T8},
 }}
 
 var neonCodesTiles = [codings]Tiles{
@@ -435,7 +283,6 @@ var neonDotQ8Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ8P1T2},
 	3: {1: neonDotQ8P1T3},
 	4: {1: neonDotQ8P1T4},
-	5: {1: neonDotQ8P1T5},
 	6: {1: neonDotQ8P1T6},
 	8: {1: neonDotQ8P1T8},
 }}
@@ -445,7 +292,6 @@ var neonDotQ4_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ4_0P1T2},
 	3: {1: neonDotQ4_0P1T3},
 	4: {1: neonDotQ4_0P1T4},
-	5: {1: neonDotQ4_0P1T5},
 	6: {1: neonDotQ4_0P1T6},
 	8: {1: neonDotQ4_0P1T8},
 }}
@@ -455,7 +301,6 @@ var neonDotQ4_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ4_1P1T2},
 	3: {1: neonDotQ4_1P1T3},
 	4: {1: neonDotQ4_1P1T4},
-	5: {1: neonDotQ4_1P1T5},
 	6: {1: neonDotQ4_1P1T6},
 	8: {1: neonDotQ4_1P1T8},
 }}
@@ -465,7 +310,6 @@ var neonDotQ5_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ5_0P1T2},
 	3: {1: neonDotQ5_0P1T3},
 	4: {1: neonDotQ5_0P1T4},
-	5: {1: neonDotQ5_0P1T5},
 	6: {1: neonDotQ5_0P1T6},
 	8: {1: neonDotQ5_0P1T8},
 }}
@@ -475,7 +319,6 @@ var neonDotQ5_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ5_1P1T2},
 	3: {1: neonDotQ5_1P1T3},
 	4: {1: neonDotQ5_1P1T4},
-	5: {1: neonDotQ5_1P1T5},
 	6: {1: neonDotQ5_1P1T6},
 	8: {1: neonDotQ5_1P1T8},
 }}
@@ -485,7 +328,6 @@ var neonDotQ4_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ4_KP1T2},
 	3: {1: neonDotQ4_KP1T3},
 	4: {1: neonDotQ4_KP1T4},
-	5: {1: neonDotQ4_KP1T5},
 	6: {1: neonDotQ4_KP1T6},
 	8: {1: neonDotQ4_KP1T8},
 }}
@@ -495,7 +337,6 @@ var neonDotQ5_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ5_KP1T2},
 	3: {1: neonDotQ5_KP1T3},
 	4: {1: neonDotQ5_KP1T4},
-	5: {1: neonDotQ5_KP1T5},
 	6: {1: neonDotQ5_KP1T6},
 	8: {1: neonDotQ5_KP1T8},
 }}
@@ -505,7 +346,6 @@ var neonDotQ6_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	2: {1: neonDotQ6_KP1T2},
 	3: {1: neonDotQ6_KP1T3},
 	4: {1: neonDotQ6_KP1T4},
-	5: {1: neonDotQ6_KP1T5},
 	6: {1: neonDotQ6_KP1T6},
 	8: {1: neonDotQ6_KP1T8},
 }}

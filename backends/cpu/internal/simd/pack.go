@@ -85,8 +85,8 @@ func Q8PanelBytes(k int) int { return k*PanelRows + k/Q8Values*Q8ScaleBytes }
 // Q8ScaleBytes is what the scales of 32 values of such a panel take.
 const Q8ScaleBytes = 2 * PanelRows
 
-// PackQ8 packs Q8_0 rows of k values: for each block eight groups of 16 rows × 4 integers, stored as unsigned with an
-// offset of 128; then for each block the 16 rows' f16 scales.
+// PackQ8 packs Q8_0 rows of k values: for each block eight groups of 16 rows × 4 integers, XORed with Q8Flip; then
+// for each block the 16 rows' f16 scales.
 func (k *Kernels) PackQ8(dst, rows []byte, n int) {
 	const block = 2 + Q8Values
 	stride := n / Q8Values * block
@@ -100,7 +100,7 @@ func (k *Kernels) PackQ8(dst, rows []byte, n int) {
 		k.pack32(panel, rows[b*block+2:], count, Q8Values/4, stride)
 		for i := 0; i < len(panel); i += 8 {
 			word := panel[i : i+8]
-			binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)^0x8080808080808080)
+			binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)^Q8Flip*0x0101010101010101)
 		}
 		for j := range count {
 			copy(scales[(b*PanelRows+j)*2:][:2], rows[j*stride+b*block:])

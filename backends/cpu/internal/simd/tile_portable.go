@@ -77,7 +77,7 @@ func dotQ8(t *Tile) {
 		for j := range c {
 			sum := int32(0)
 			for i := range Q8Values {
-				sum += (int32(w[i/4*64+j*4+i%4]) - 128) * int32(x[b].Q[i])
+				sum += int32(int8(w[i/4*64+j*4+i%4]^Q8Flip)) * int32(x[b].Q[i])
 			}
 			c[j] += float32(float32(float32(sum)*F16(s[j])) * x[b].Scale)
 		}

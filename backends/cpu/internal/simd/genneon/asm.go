@@ -139,7 +139,7 @@ var encodings = map[string]uint32{
 	"fcmge 4s 4s 4s": 0x6e20e400, "fcmgt 4s 4s 4s": 0x6ea0e400, "fcmeq 4s 4s 4s": 0x4e20e400,
 	"scvtf 4s 4s": 0x4e21d800, "ucvtf 4s 4s": 0x6e21d800, "fcvtns 4s 4s": 0x4e21a800, "frintn 4s 4s": 0x4e218800,
 	"fcvtl 4s 4h": 0x0e217800, "fcvtl2 4s 8h": 0x4e217800, "fcvtn 4h 4s": 0x0e216800, "fcvtn2 8h 4s": 0x4e216800,
-	"and 16b 16b 16b": 0x4e201c00, "eor 16b 16b 16b": 0x6e201c00, "bic 16b 16b 16b": 0x4e601c00,
+	"and 16b 16b 16b": 0x4e201c00, "bic 16b 16b 16b": 0x4e601c00,
 	"bsl 16b 16b 16b": 0x6e601c00, "bit 16b 16b 16b": 0x6ea01c00,
 	"add 4s 4s 4s": 0x4ea08400, "sub 4s 4s 4s": 0x6ea08400, "addp 8h 8h 8h": 0x4e60bc00,
 	"sdot 4s 16b 4b": 0x4f80e000, "smull 8h 8b 8b": 0x0e20c000, "smull2 8h 16b 16b": 0x4e20c000, "sadalp 4s 8h": 0x4e606800,

@@ -19,7 +19,7 @@ const (
 	actBytes    = 64
 	actScale    = 32
 	actShift    = 36
-	actStart128 = 40
+	actStart128 = 40 // x86 alone needs it
 	actStart8   = 44
 	actStart16  = 48
 	actHalf     = 52
@@ -36,7 +36,7 @@ type dots struct {
 	vecs  int // of 4 rows in a pass
 	x     int // first of the registers of activations, one per token
 	low   int // masks: of codes' lower four bits
-	high  int // and of those above; of 8-bit blocks the offset
+	high  int // and of those above
 	a, b  int // weights; then their scales
 	start int // magic's bits
 	free  []int
@@ -174,12 +174,11 @@ func dotKind(kind string, sdot bool) string {
 	return "neon" + kind
 }
 
-// q8 multiplies panels of 8-bit blocks (simd.PackQ8 has the layout).
+// q8 multiplies panels of 8-bit blocks (simd.PackQ8 has the layout; its integers are signed on arm64).
 func (f *file) q8(sdot bool, tokens int) {
 	d := f.newDots(sdot, tokens)
 	f.kernel(dotKind("Q8", sdot), d.tile, func() {
 		f.fill(d.start, magicBits)
-		f.bytes(d.high, 0x80)
 		d.scales()
 		f.gop("LSR $5, R%d, R%d", regK, regK)
 		f.gop("CBZ R%d, end", regK)
@@ -192,10 +191,8 @@ func (f *file) q8(sdot bool, tokens int) {
 				}
 				for v := 0; v < d.vecs; v += 2 {
 					f.ldp(d.a, d.b, regW, 64*g+16*(first+v))
-					for i, w := range []int{d.a, d.b} {
-						f.op("eor", b16(w), b16(w), b16(d.high))
-						d.dot(w, v+i, g%4)
-					}
+					d.dot(d.a, v, g%4)
+					d.dot(d.b, v+1, g%4)
 				}
 			}
 			for v := 0; v < d.vecs; v += 2 {
