@@ -64,26 +64,29 @@ static int fails(const char *name, enum kind kind, VkResult *r) {
 
 // The functions that may fail, with their parameters and the arguments to pass on.
 #define FUNCTIONS(F)                                                                                                                                  \
-	F(vkAllocateMemory, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                       \
-	F(vkCreateBuffer, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                         \
-	F(vkBindBufferMemory, (VkDevice d, uint64_t a, uint64_t b, uint64_t c), (d, a, b, c), OTHER)                                                        \
-	F(vkMapMemory, (VkDevice d, uint64_t m, uint64_t a, uint64_t b, VkFlags f, void **p), (d, m, a, b, f, p), OTHER)                                    \
-	F(vkCreatePipelineCache, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                  \
-	F(vkGetPipelineCacheData, (VkDevice d, uint64_t a, size_t *n, void *p), (d, a, n, p), OTHER)                                                        \
-	F(vkCreateShaderModule, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                   \
-	F(vkCreatePipelineLayout, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                 \
-	F(vkCreateComputePipelines, (VkDevice d, uint64_t a, uint32_t n, const void *i, const void *b, uint64_t *out), (d, a, n, i, b, out), OTHER)         \
-	F(vkCreateCommandPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                    \
-	F(vkResetCommandPool, (VkDevice d, uint64_t a, VkFlags f), (d, a, f), OTHER)                                                                        \
-	F(vkAllocateCommandBuffers, (VkDevice d, const void *a, void *b), (d, a, b), OTHER)                                                                 \
-	F(vkBeginCommandBuffer, (VkCommandBuffer d, const void *a), (d, a), OTHER)                                                                          \
-	F(vkEndCommandBuffer, (VkCommandBuffer d), (d), OTHER)                                                                                              \
-	F(vkCreateFence, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                          \
-	F(vkResetFences, (VkDevice d, uint32_t n, const void *a), (d, n, a), OTHER)                                                                         \
-	F(vkCreateQueryPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                      \
+	F(vkAllocateMemory, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                        \
+	F(vkCreateBuffer, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                          \
+	F(vkBindBufferMemory, (VkDevice d, uint64_t a, uint64_t b, uint64_t c), (d, a, b, c), OTHER)                                                         \
+	F(vkMapMemory, (VkDevice d, uint64_t m, uint64_t a, uint64_t b, VkFlags f, void **p), (d, m, a, b, f, p), OTHER)                                     \
+	F(vkCreatePipelineCache, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                   \
+	F(vkGetPipelineCacheData, (VkDevice d, uint64_t a, size_t *n, void *p), (d, a, n, p), OTHER)                                                         \
+	F(vkCreateShaderModule, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                    \
+	F(vkCreatePipelineLayout, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                  \
+	F(vkCreateDescriptorSetLayout, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                             \
+	F(vkCreateDescriptorPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                  \
+	F(vkAllocateDescriptorSets, (VkDevice d, const void *a, void *b), (d, a, b), OTHER)                                                                  \
+	F(vkCreateComputePipelines, (VkDevice d, uint64_t a, uint32_t n, const void *i, const void *b, uint64_t *out), (d, a, n, i, b, out), OTHER)          \
+	F(vkCreateCommandPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                     \
+	F(vkResetCommandPool, (VkDevice d, uint64_t a, VkFlags f), (d, a, f), OTHER)                                                                         \
+	F(vkAllocateCommandBuffers, (VkDevice d, const void *a, void *b), (d, a, b), OTHER)                                                                  \
+	F(vkBeginCommandBuffer, (VkCommandBuffer d, const void *a), (d, a), OTHER)                                                                           \
+	F(vkEndCommandBuffer, (VkCommandBuffer d), (d), OTHER)                                                                                               \
+	F(vkCreateFence, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                           \
+	F(vkResetFences, (VkDevice d, uint32_t n, const void *a), (d, n, a), OTHER)                                                                          \
+	F(vkCreateQueryPool, (VkDevice d, const void *a, const void *b, void *c), (d, a, b, c), OTHER)                                                       \
 	F(vkGetQueryPoolResults, (VkDevice d, uint64_t q, uint32_t a, uint32_t n, size_t s, void *p, uint64_t w, VkFlags f), (d, q, a, n, s, p, w, f), OTHER) \
-	F(vkQueueSubmit, (VkQueue d, uint32_t n, const void *a, uint64_t f), (d, n, a, f), QUEUE)                                                           \
-	F(vkWaitForFences, (VkDevice d, uint32_t n, const void *a, VkBool32 all, uint64_t t), (d, n, a, all, t), WAITS)                                     \
+	F(vkQueueSubmit, (VkQueue d, uint32_t n, const void *a, uint64_t f), (d, n, a, f), QUEUE)                                                            \
+	F(vkWaitForFences, (VkDevice d, uint32_t n, const void *a, VkBool32 all, uint64_t t), (d, n, a, all, t), WAITS)                                      \
 	F(vkDeviceWaitIdle, (VkDevice d), (d), QUEUE)
 
 #define F(name, parameters, arguments, kind)       \
