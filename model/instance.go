@@ -90,10 +90,11 @@ func Load(ctx context.Context, d tensor.Device, arch Arch, c Config, from Checkp
 		return in, err
 	}
 	begun := time.Now()
-	if err := in.warm(ctx); err != nil {
+	ran, err := in.warm(ctx)
+	if err != nil {
 		return in, err
 	}
-	o.Log.Info("programs warmed up", "programs", len(in.forward)+len(in.head), "seconds", time.Since(begun).Seconds())
+	o.Log.Info("programs warmed up", "programs", ran, "of", len(in.forward)+len(in.head), "seconds", time.Since(begun).Seconds())
 	return in, nil
 }
 
@@ -194,28 +195,43 @@ func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, 
 	return nil
 }
 
-// warm runs every Program once with an empty step, so that no request waits for what some drivers put off until a kernel's
-// first launch.
-func (in *Instance) warm(ctx context.Context) error {
-	for _, f := range in.forward {
-		in.block = grow(in.block, f.limits.Bytes())
-		if err := f.limits.Encode(in.block, &tensor.ForwardStep{}); err != nil {
-			return err
+// enoughWarmth is how long warming up may take once the smallest buckets are done. A GPU runs all Programs in
+// milliseconds; software that plays one takes seconds for a large bucket's empty workgroups.
+const enoughWarmth = 2 * time.Second
+
+// warm runs Programs once with an empty step, so that no request waits for what some drivers put off until a kernel's first
+// launch: the two smallest of each kind, which have all kernels, for one row and for several, and the larger ones as long as
+// that is quick. It returns how many ran.
+func (in *Instance) warm(ctx context.Context) (ran int, err error) {
+	begun := time.Now()
+	for i := range max(len(in.forward), len(in.head)) {
+		if i >= 2 && time.Since(begun) > enoughWarmth {
+			break
 		}
-		if err := in.runOnce(ctx, f.program); err != nil {
-			return err
+		if i < len(in.forward) {
+			f := in.forward[i]
+			in.block = grow(in.block, f.limits.Bytes())
+			if err := f.limits.Encode(in.block, &tensor.ForwardStep{}); err != nil {
+				return ran, err
+			}
+			if err := in.runOnce(ctx, f.program); err != nil {
+				return ran, err
+			}
+			ran++
+		}
+		if i < len(in.head) {
+			h := in.head[i]
+			in.block = grow(in.block, tensor.HeadBytes(h.rows))
+			if err := tensor.EncodeHead(in.block, nil); err != nil {
+				return ran, err
+			}
+			if err := in.runOnce(ctx, h.program); err != nil {
+				return ran, err
+			}
+			ran++
 		}
 	}
-	for _, h := range in.head {
-		in.block = grow(in.block, tensor.HeadBytes(h.rows))
-		if err := tensor.EncodeHead(in.block, nil); err != nil {
-			return err
-		}
-		if err := in.runOnce(ctx, h.program); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ran, nil
 }
 
 // runOnce runs the step block through a program, to its end even if ctx ends first.
