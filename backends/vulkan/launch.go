@@ -20,6 +20,7 @@ type launch struct {
 	kernel kernel
 	groups [3]int
 	push   push
+	bound  []window // what it reads through a descriptor set
 }
 
 // push builds push constants: 64-bit addresses first, then 32-bit words.
@@ -58,6 +59,8 @@ type binder struct {
 	bindings tensor.Bindings
 	in       uint64 // address of the step block
 	arena    uint64 // address of the arena
+	block    *buffer
+	scratch  *buffer
 	node     int
 	launches []launch
 	err      error
@@ -101,9 +104,9 @@ func (b *binder) fail(format string, args ...any) {
 	}
 }
 
-// launch appends a dispatch of a grid of workgroups.
-func (b *binder) launch(k kernel, x, y int, p *push) {
-	b.launches = append(b.launches, launch{b.node, k, [3]int{x, y, 1}, *p})
+// launch appends a dispatch of a grid of workgroups, which reads windows of buffers as its bindings 0, 1, …
+func (b *binder) launch(k kernel, x, y int, p *push, bound ...window) {
+	b.launches = append(b.launches, launch{b.node, k, [3]int{x, y, 1}, *p, bound})
 }
 
 // rows is the grid for a workgroup a row, and what a shader needs to know how many are live.
@@ -148,10 +151,14 @@ func (b *binder) vector(v tensor.Value) uint64 {
 	return b.weight(v).address()
 }
 
-// planes are the addresses that struct Planes holds.
+// planes are the addresses of a weight's planes.
 func (w *weight) planes() []uint64 {
-	a, l := w.address(), w.layout
-	return []uint64{a + uint64(l.values), a + uint64(l.high), a + uint64(l.scale), a + uint64(l.super)}
+	a := w.address()
+	var as []uint64
+	for _, at := range w.layout.at {
+		as = append(as, a+uint64(at))
+	}
+	return as
 }
 
 func (b *binder) state(v tensor.Value) *state {

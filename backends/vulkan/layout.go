@@ -6,114 +6,137 @@ import (
 	"github.com/ullm/ullm/tensor"
 )
 
-// A weight lies in memory as shaders/glsl/weight.glsl says: rows in panels, values in chunks of 32, and up to four planes,
-// each [panel][chunk][…][row in panel]. Every format takes as many bytes as in files, except that rows are filled up to
-// whole panels, values to whole chunks, and scales of K-quants to whole bytes (under 3 %).
+// A weight lies in memory as shaders/glsl/weight.glsl says: values in chunks of 32, and up to four planes. In a weight that
+// Linear reads, the invocations of a cluster take neighbouring chunks, and each several rows: chunks stand in groups, a
+// group's parts of 32 bytes chunk by chunk, and what belongs to a chunk stands together for the rows of a panel. Every
+// format takes as many bytes as in files, except that rows are filled up to whole groups, their number to whole panels, and
+// scales of K-quants to whole bytes (under 3 %).
 const (
 	chunkValues = 32
-	superChunks = 8   // chunks of a K-quant's block
-	panelShift  = 5   // 32 rows: a workgroup's lanes
+	groupChunks = 8 // of a cluster; also the chunks of a K-quant's block
+	panelRows   = 8
 	alignment   = 256 // of planes, and of everything else in device memory
 )
 
-// bytesPer says how many bytes each plane has for a chunk of a row; super for a block of it.
-type bytesPer struct{ values, high, scale, super int }
+// The planes of a weight.
+const (
+	planeValues = iota
+	planeHigh
+	planeScale
+	planeSuper
+	numPlanes
+)
 
-var planeBytes = map[tensor.Format]bytesPer{
-	tensor.F32:  {values: 128},
-	tensor.F16:  {values: 64},
-	tensor.BF16: {values: 64},
-	tensor.Q8_0: {values: 32, scale: 2},
-	tensor.Q4_0: {values: 16, scale: 2},
-	tensor.Q4_1: {values: 16, scale: 4},
-	tensor.Q5_0: {values: 16, high: 4, scale: 2},
-	tensor.Q5_1: {values: 16, high: 4, scale: 4},
-	tensor.Q4_K: {values: 16, scale: 2, super: 4},
-	tensor.Q5_K: {values: 16, high: 4, scale: 2, super: 4},
-	tensor.Q6_K: {values: 16, high: 8, scale: 2, super: 2},
+// planeBytes says how many bytes each plane has for a chunk of a row; super for a block of it.
+var planeBytes = map[tensor.Format][numPlanes]int{
+	tensor.F32:  {128},
+	tensor.F16:  {64},
+	tensor.BF16: {64},
+	tensor.Q8_0: {32, 0, 2},
+	tensor.Q4_0: {16, 0, 2},
+	tensor.Q4_1: {16, 0, 4},
+	tensor.Q5_0: {16, 4, 2},
+	tensor.Q5_1: {16, 4, 4},
+	tensor.Q4_K: {16, 0, 2, 4},
+	tensor.Q5_K: {16, 4, 2, 4},
+	tensor.Q6_K: {16, 8, 2, 2},
 }
 
 // layout is where a weight's planes lie.
 type layout struct {
 	format tensor.Format
-	per    bytesPer
-	cols   int
-	chunks int
-	shift  uint
+	per    [numPlanes]int
+	chunks int  // that hold a row's values
+	padded int  // that a row has
+	wide   bool // groups and panels; else rows one after the other
+	panel  int  // rows in a panel
 	panels int
-	// Offsets of the planes, and the size of all.
-	values, high, scale, super, bytes int64
+	at     [numPlanes]int64 // offsets of the planes
+	bytes  int64
 }
 
 // layoutOf fixes a weight's layout from its format, its shape and who reads it. What is only gathered, and single rows,
-// such as norms and biases, stand in panels of one row.
+// such as norms and biases, stand row by row.
 func layoutOf(w tensor.WeightSpec) layout {
-	l := layout{format: w.Format, per: planeBytes[w.Format], cols: w.Cols, chunks: (w.Cols + chunkValues - 1) / chunkValues}
-	if w.Rows() > 1 && (w.ReadBy(tensor.OpLinear) || w.ReadBy(tensor.OpLinearSwiGLU)) {
-		l.shift = panelShift
+	l := layout{format: w.Format, per: planeBytes[w.Format], chunks: (w.Cols + chunkValues - 1) / chunkValues, panel: 1}
+	l.padded = l.chunks
+	if (w.Rows() > 1 || w.Format != tensor.F32) && (w.ReadBy(tensor.OpLinear) || w.ReadBy(tensor.OpLinearSwiGLU)) {
+		l.wide, l.panel = true, panelRows
+		l.padded = (l.chunks + groupChunks - 1) / groupChunks * groupChunks
 	}
-	l.panels = (w.Rows() + 1<<l.shift - 1) >> l.shift
-	p := l.planes(l.panels)
+	l.panels = (w.Rows() + l.panel - 1) / l.panel
 	at := int64(0)
-	for i, o := range []*int64{&l.values, &l.high, &l.scale, &l.super} {
-		*o = at
-		at += (p[i] + alignment - 1) / alignment * alignment
+	for i, n := range l.planes(l.panels) {
+		l.at[i] = at
+		at += (n + alignment - 1) / alignment * alignment
 	}
 	l.bytes = at
 	return l
 }
 
 // planes are the sizes of the planes for some panels.
-func (l layout) planes(panels int) [4]int64 {
-	n := int64(panels*l.chunks) << l.shift
-	return [4]int64{n * int64(l.per.values), n * int64(l.per.high), n * int64(l.per.scale), n / superChunks * int64(l.per.super)}
+func (l layout) planes(panels int) (n [numPlanes]int64) {
+	for i, per := range l.per {
+		n[i] = int64(panels*l.panel*l.padded) * int64(per)
+	}
+	n[planeSuper] /= groupChunks
+	return n
 }
 
 // image is a piece of a weight of whole panels, as it will lie in memory: a part of each plane.
-type image struct{ values, high, scale, super []byte }
+type image [numPlanes][]byte
+
+// unit is the 16 bytes of values number u of chunk c of a row.
+func (l layout) unit(m image, row, c, u int) []byte {
+	units := l.per[planeValues] / 16
+	at := (row*l.padded+c)*units + u
+	if l.wide && units > 1 {
+		group, lane := c/groupChunks*groupChunks, c%groupChunks
+		at = (row*l.padded+group)*units + (u/2*groupChunks+lane)*2 + u%2
+	}
+	return m[planeValues][16*at:][:16]
+}
+
+// beside is what a plane beside the values has for element c, a chunk or a block, of a row with n of them.
+func (l layout) beside(m image, plane, row, c, n int) []byte {
+	per := l.per[plane]
+	return m[plane][per*((row/l.panel*n+c)*l.panel+row%l.panel):][:per]
+}
 
 // pack writes one row, as files store it, to row of an image, which was zero before.
 func (l layout) pack(m image, row int, src []byte) {
-	lanes := 1 << l.shift
-	panel, lane := row>>l.shift, row&(lanes-1)
+	size := l.format.BlockBytes()
 	for c := range l.chunks {
-		i := (panel*l.chunks+c)<<l.shift + lane
-		unit := func(u int) []byte {
-			units := l.per.values / 16
-			return m.values[16*(((panel*l.chunks+c)*units+u)<<l.shift+lane):][:16]
-		}
 		switch l.format {
 		case tensor.F32, tensor.F16, tensor.BF16:
-			n := min(l.per.values, len(src)-c*l.per.values)
-			for u, at := 0, src[c*l.per.values:][:n]; len(at) > 0; u++ {
-				at = at[copy(unit(u), at):]
+			n := min(l.per[planeValues], len(src)-c*l.per[planeValues])
+			for u, at := 0, src[c*l.per[planeValues]:][:n]; len(at) > 0; u++ {
+				at = at[copy(l.unit(m, row, c, u), at):]
 			}
 		case tensor.Q8_0:
-			b := src[c*34:][:34]
-			copy(m.scale[2*i:][:2], b)
-			copy(unit(0), b[2:])
-			copy(unit(1), b[18:])
+			b := src[c*size:][:size]
+			copy(l.beside(m, planeScale, row, c, l.padded), b)
+			copy(l.unit(m, row, c, 0), b[2:])
+			copy(l.unit(m, row, c, 1), b[18:])
 		case tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1:
-			b := src[c*l.format.BlockBytes():][:l.format.BlockBytes()]
-			copy(m.scale[l.per.scale*i:][:l.per.scale], b)
-			if b = b[l.per.scale:]; l.per.high > 0 {
-				copy(m.high[4*i:][:4], b)
-				b = b[4:]
+			b := src[c*size:][:size]
+			b = b[copy(l.beside(m, planeScale, row, c, l.padded), b):]
+			if l.per[planeHigh] > 0 {
+				b = b[copy(l.beside(m, planeHigh, row, c, l.padded), b):]
 			}
 			var q [chunkValues]byte
 			for j, v := range b {
 				q[j], q[j+16] = v&15, v>>4
 			}
-			packNibbles(unit(0), &q)
+			packNibbles(l.unit(m, row, c, 0), &q)
 		default:
-			l.packK(m, unit(0), src[c/superChunks*l.format.BlockBytes():], i, c%superChunks)
-			if c%superChunks == 0 {
-				n, at := l.per.super, (panel*l.chunks/superChunks+c/superChunks)<<l.shift+lane
-				b := src[c/superChunks*l.format.BlockBytes():][:l.format.BlockBytes()]
+			b := src[c/groupChunks*size:][:size]
+			l.packK(m, row, c, b)
+			if c%groupChunks == 0 {
 				if l.format == tensor.Q6_K {
 					b = b[208:]
 				}
-				copy(m.super[n*at:][:n], b)
+				copy(l.beside(m, planeSuper, row, c/groupChunks, l.padded/groupChunks), b)
 			}
 		}
 	}
@@ -128,9 +151,11 @@ func packNibbles(dst []byte, q *[chunkValues]byte) {
 	}
 }
 
-// packK writes chunk j of a K-quant's block b, number i in its planes.
-func (l layout) packK(m image, unit, b []byte, i, j int) {
+// packK writes chunk c of a row in a K-quant, which is in block b.
+func (l layout) packK(m image, row, c int, b []byte) {
 	var q [chunkValues]byte
+	j := c % groupChunks
+	unit, scale := l.unit(m, row, c, 0), l.beside(m, planeScale, row, c, l.padded)
 	if l.format == tensor.Q6_K {
 		h, part := j/4, j%4 // halves of 128 values, quarters of 32
 		low, high, scales := b[64*h+32*(part%2):], b[128+32*h:], b[192+8*h+2*part:]
@@ -140,8 +165,8 @@ func (l layout) packK(m image, unit, b []byte, i, j int) {
 			two |= uint64(high[k]>>(2*part)&3) << (2 * k)
 		}
 		packNibbles(unit, &q)
-		binary.LittleEndian.PutUint64(m.high[8*i:], two)
-		copy(m.scale[2*i:][:2], scales)
+		binary.LittleEndian.PutUint64(l.beside(m, planeHigh, row, c, l.padded), two)
+		copy(scale, scales)
 		return
 	}
 	packed, values := b[4:16], b[16:]
@@ -150,7 +175,7 @@ func (l layout) packK(m image, unit, b []byte, i, j int) {
 		for k := range q {
 			fifth |= uint32(values[k]>>j&1) << k
 		}
-		binary.LittleEndian.PutUint32(m.high[4*i:], fifth)
+		binary.LittleEndian.PutUint32(l.beside(m, planeHigh, row, c, l.padded), fifth)
 		values = values[32:]
 	}
 	for k := range q {
@@ -159,9 +184,9 @@ func (l layout) packK(m image, unit, b []byte, i, j int) {
 	packNibbles(unit, &q)
 	// Six bits each of scale and minimum; those of chunks 4 to 7 are split.
 	if j < 4 {
-		m.scale[2*i], m.scale[2*i+1] = packed[j]&63, packed[4+j]&63
+		scale[0], scale[1] = packed[j]&63, packed[4+j]&63
 	} else {
-		m.scale[2*i], m.scale[2*i+1] = packed[4+j]&15|packed[j-4]>>6<<4, packed[4+j]>>4|packed[j]>>6<<4
+		scale[0], scale[1] = packed[4+j]&15|packed[j-4]>>6<<4, packed[4+j]>>4|packed[j]>>6<<4
 	}
 }
 

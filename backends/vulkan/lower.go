@@ -36,8 +36,12 @@ func (b *binder) prepare(n *tensor.Node) {
 func (b *binder) embed(n *tensor.Node) {
 	w, x := b.weight(n.In[0]), n.Out[0]
 	p := new(push).address(w.planes()...).address(b.at(n.In[1]), b.at(x), b.count(x)).
-		u32(b.capacity(x), w.spec.Cols, w.spec.Rows(), w.layout.chunks, int(w.layout.shift))
-	b.launch(kernel{"embed", [4]uint32{uint32(w.spec.Format)}}, b.capacity(x), 1, p)
+		u32(b.capacity(x), w.spec.Cols, w.spec.Rows(), w.layout.chunks, w.layout.padded)
+	wide := uint32(0)
+	if w.layout.wide {
+		wide = 1
+	}
+	b.launch(kernel{"embed", [4]uint32{uint32(w.spec.Format), wide}}, b.capacity(x), 1, p)
 }
 
 func (b *binder) addRMSNorm(n *tensor.Node) {
@@ -65,47 +69,6 @@ func (b *binder) takeRows(n *tensor.Node) {
 	b.launch(kernel{name: "rows"}, b.capacity(x), 1, p)
 }
 
-func (b *binder) linear(n *tensor.Node) {
-	bias, first := b.vector(n.In[1]), 0
-	for _, v := range n.In[2:] {
-		w := b.weight(v)
-		at := bias
-		if bias != 0 {
-			at += uint64(4 * first)
-		}
-		b.product(n.In[0], n.Out[0], w, at, first, w.spec.Rows(), 0)
-		first += w.spec.Rows()
-	}
-}
-
-func (b *binder) linearSwiGLU(n *tensor.Node) {
-	w := b.weight(n.In[1])
-	b.product(n.In[0], n.Out[0], w, 0, 0, w.spec.Rows()/2, 1)
-}
-
-// Lanes of a workgroup of the linear shader, and the most tokens that it takes at once.
-const (
-	linearLanes = 32
-	linearTile  = 8
-)
-
-// product multiplies by one weight, to columns of y from first.
-func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows int, swiglu uint32) {
-	capacity, cols := b.capacity(x), w.spec.Cols
-	tile := linearTile
-	if capacity == 1 {
-		tile = 1
-	}
-	aligned := uint32(0)
-	if cols%chunkValues == 0 && b.at(x)%16 == 0 {
-		aligned = 1
-	}
-	p := new(push).address(w.planes()...).address(b.at(x), b.at(y), bias, b.count(x)).
-		u32(capacity, cols, b.graph.ColsOf(y), first, rows, w.layout.chunks, int(w.layout.shift))
-	b.launch(kernel{"linear", [4]uint32{uint32(w.spec.Format), uint32(tile), swiglu, aligned}},
-		(rows+linearLanes-1)/linearLanes, (capacity+tile-1)/tile, p)
-}
-
 func (b *binder) swiGLU(n *tensor.Node) {
 	x, y := n.In[0], n.Out[0]
 	const threads, most = 256, 4096
@@ -120,7 +83,7 @@ func (b *binder) qkNormRopeStore(n *tensor.Node) {
 	rope, k, v := b.weight(n.In[3]), b.state(n.In[5]), b.state(n.In[6])
 	p := new(push).address(b.at(x), b.vector(n.In[1]), b.vector(n.In[2]), rope.address(), b.at(n.In[4]), k.address(), v.address(),
 		b.at(n.Out[0]), b.count(x), uint64(k.spec.KV.Values())).
-		u32(b.capacity(x), a.QueryHeads, a.KVHeads, a.HeadDim, rope.layout.chunks*chunkValues).f32(a.Eps)
+		u32(b.capacity(x), a.QueryHeads, a.KVHeads, a.HeadDim, rope.layout.padded*chunkValues).f32(a.Eps)
 	b.launch(kernel{"rope", [4]uint32{uint32(k.spec.KV.Format)}}, a.QueryHeads+2*a.KVHeads, b.capacity(x), p)
 }
 

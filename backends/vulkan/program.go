@@ -8,6 +8,7 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"github.com/ullm/ullm/backends/internal/lifetime"
 	"github.com/ullm/ullm/tensor"
@@ -21,11 +22,12 @@ type program struct {
 	arena  *arena
 	print  string
 	name   string
-	block  *buffer       // the step block on the device
-	stages []*buffer     // for each slot what its step block comes from and its outputs go to
-	runs   []*slot       // all
-	spans  []tensor.Span // of the launches, without times
-	eager  bool          // each launch is awaited before the next is submitted
+	block  *buffer        // the step block on the device
+	stages []*buffer      // for each slot what its step block comes from and its outputs go to
+	runs   []*slot        // all
+	spans  []tensor.Span  // of the launches, without times
+	sets   unsafe.Pointer // descriptor pool of what the launches bind
+	eager  bool           // each launch is awaited before the next is submitted
 }
 
 // slot is what one run in flight needs.
@@ -77,7 +79,7 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 	if p.block, err = d.alloc(onDevice, tensor.UseProgram, in, "step block of "+g.Name); err != nil {
 		return err
 	}
-	b := &binder{d: d, graph: g, plan: p.plan, bindings: bind, in: p.block.address(), arena: p.arena.address()}
+	b := &binder{d: d, graph: g, plan: p.plan, bindings: bind, in: p.block.address(), arena: p.arena.address(), block: p.block, scratch: p.arena.buffer}
 	for i := range g.Nodes {
 		b.lower(i)
 	}
@@ -85,6 +87,9 @@ func (p *program) build(bind tensor.Bindings) (err error) {
 		return b.err
 	}
 	launches, err := b.encode()
+	if err == nil {
+		p.sets, err = b.describe(launches)
+	}
 	if err != nil {
 		return err
 	}
@@ -210,6 +215,9 @@ func (p *program) free() {
 	}
 	for _, b := range p.stages {
 		b.free()
+	}
+	if p.sets != nil {
+		C.ullm_sets_destroy(p.d.raw, p.sets)
 	}
 	if p.block != nil {
 		p.block.free()

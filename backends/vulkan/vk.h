@@ -98,8 +98,21 @@ typedef struct {
 	uint64_t from_offset, to_offset, bytes;
 } ullm_copy;
 
+// A launch reads what is large through a descriptor set of storage buffers: unlike addresses, those let drivers take the
+// widest loads without a check for each.
+enum { ULLM_BINDINGS = 5 };
+
+typedef struct {
+	uint64_t buffer, offset, bytes;
+} ullm_binding;
+
+// ullm_sets_create makes n sets in one pool, of ULLM_BINDINGS bindings each.
+int ullm_sets_create(ullm_device *d, const ullm_binding *bindings, uint32_t n, void **pool, uint64_t *sets);
+void ullm_sets_destroy(ullm_device *d, void *pool);
+
 typedef struct {
 	uint64_t pipeline;
+	uint64_t set; // 0: none
 	uint32_t groups[3];
 	uint32_t barrier; // wait for all launches before
 	uint32_t push_bytes;

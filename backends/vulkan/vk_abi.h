@@ -17,7 +17,7 @@ typedef uint64_t VkDeviceSize, VkDeviceAddress;
 // Dispatchable handles are pointers everywhere; the others are 64 bits wide.
 typedef void *VkInstance, *VkPhysicalDevice, *VkDevice, *VkQueue, *VkCommandBuffer;
 typedef uint64_t VkBuffer, VkDeviceMemory, VkFence, VkSemaphore, VkShaderModule, VkPipeline, VkPipelineLayout, VkPipelineCache,
-	VkCommandPool, VkQueryPool, VkDescriptorSetLayout, VkDebugUtilsMessengerEXT;
+	VkCommandPool, VkQueryPool, VkDescriptorSetLayout, VkDescriptorPool, VkDescriptorSet, VkDebugUtilsMessengerEXT;
 
 enum {
 	ST_APPLICATION_INFO = 0,
@@ -34,6 +34,10 @@ enum {
 	ST_PIPELINE_SHADER_STAGE_CREATE_INFO = 18,
 	ST_COMPUTE_PIPELINE_CREATE_INFO = 29,
 	ST_PIPELINE_LAYOUT_CREATE_INFO = 30,
+	ST_DESCRIPTOR_SET_LAYOUT_CREATE_INFO = 32,
+	ST_DESCRIPTOR_POOL_CREATE_INFO = 33,
+	ST_DESCRIPTOR_SET_ALLOCATE_INFO = 34,
+	ST_WRITE_DESCRIPTOR_SET = 35,
 	ST_COMMAND_POOL_CREATE_INFO = 39,
 	ST_COMMAND_BUFFER_ALLOCATE_INFO = 40,
 	ST_COMMAND_BUFFER_BEGIN_INFO = 42,
@@ -304,6 +308,53 @@ typedef struct {
 	const char *name;
 	const VkSpecializationInfo *specialization;
 } VkPipelineShaderStageCreateInfo;
+
+enum { DESCRIPTOR_STORAGE_BUFFER = 7 };
+
+typedef struct {
+	uint32_t binding, type, count;
+	VkFlags stages;
+	const void *samplers;
+} VkDescriptorSetLayoutBinding;
+
+typedef struct {
+	HEADER;
+	VkFlags flags;
+	uint32_t n;
+	const VkDescriptorSetLayoutBinding *bindings;
+} VkDescriptorSetLayoutCreateInfo;
+
+typedef struct {
+	uint32_t type, count;
+} VkDescriptorPoolSize;
+
+typedef struct {
+	HEADER;
+	VkFlags flags;
+	uint32_t sets, n;
+	const VkDescriptorPoolSize *sizes;
+} VkDescriptorPoolCreateInfo;
+
+typedef struct {
+	HEADER;
+	VkDescriptorPool pool;
+	uint32_t n;
+	const VkDescriptorSetLayout *layouts;
+} VkDescriptorSetAllocateInfo;
+
+typedef struct {
+	VkBuffer buffer;
+	VkDeviceSize offset, range;
+} VkDescriptorBufferInfo;
+
+typedef struct {
+	HEADER;
+	VkDescriptorSet set;
+	uint32_t binding, element, count, type;
+	const void *images;
+	const VkDescriptorBufferInfo *buffers;
+	const void *views;
+} VkWriteDescriptorSet;
 
 typedef struct {
 	VkFlags stages;

@@ -27,6 +27,13 @@
 	F(void, vkDestroyShaderModule, (VkDevice, VkShaderModule, const void *))                                             \
 	F(VkResult, vkCreatePipelineLayout, (VkDevice, const VkPipelineLayoutCreateInfo *, const void *, VkPipelineLayout *)) \
 	F(void, vkDestroyPipelineLayout, (VkDevice, VkPipelineLayout, const void *))                                         \
+	F(VkResult, vkCreateDescriptorSetLayout, (VkDevice, const VkDescriptorSetLayoutCreateInfo *, const void *, VkDescriptorSetLayout *)) \
+	F(void, vkDestroyDescriptorSetLayout, (VkDevice, VkDescriptorSetLayout, const void *))                               \
+	F(VkResult, vkCreateDescriptorPool, (VkDevice, const VkDescriptorPoolCreateInfo *, const void *, VkDescriptorPool *)) \
+	F(void, vkDestroyDescriptorPool, (VkDevice, VkDescriptorPool, const void *))                                         \
+	F(VkResult, vkAllocateDescriptorSets, (VkDevice, const VkDescriptorSetAllocateInfo *, VkDescriptorSet *))            \
+	F(void, vkUpdateDescriptorSets, (VkDevice, uint32_t, const VkWriteDescriptorSet *, uint32_t, const void *))          \
+	F(void, vkCmdBindDescriptorSets, (VkCommandBuffer, uint32_t, VkPipelineLayout, uint32_t, uint32_t, const VkDescriptorSet *, uint32_t, const uint32_t *)) \
 	F(VkResult, vkCreateComputePipelines, (VkDevice, VkPipelineCache, uint32_t, const VkComputePipelineCreateInfo *, const void *, VkPipeline *)) \
 	F(void, vkDestroyPipeline, (VkDevice, VkPipeline, const void *))                                                     \
 	F(VkResult, vkCreateCommandPool, (VkDevice, const VkCommandPoolCreateInfo *, const void *, VkCommandPool *))         \
@@ -55,6 +62,7 @@
 struct ullm_device {
 	VkDevice device;
 	VkQueue queue;
+	VkDescriptorSetLayout set_layout;
 	VkPipelineLayout layout;
 	uint32_t family;
 	char abandoned;
@@ -107,10 +115,16 @@ int ullm_device_create(void *get_proc, void *instance, void *physical, const ull
 	}
 	d->family = p->queue_family;
 	d->vkGetDeviceQueue(d->device, d->family, 0, &d->queue);
+	VkDescriptorSetLayoutBinding bindings[ULLM_BINDINGS];
+	for (uint32_t i = 0; i < ULLM_BINDINGS; i++)
+		bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i, .type = DESCRIPTOR_STORAGE_BUFFER, .count = 1, .stages = 0x20};
+	VkDescriptorSetLayoutCreateInfo set = {.sType = ST_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .n = ULLM_BINDINGS, .bindings = bindings};
+	r = d->vkCreateDescriptorSetLayout(d->device, &set, NULL, &d->set_layout);
 	VkPushConstantRange range = {.stages = 0x20, .size = 128};
-	VkPipelineLayoutCreateInfo layout = {.sType = ST_PIPELINE_LAYOUT_CREATE_INFO, .n_ranges = 1, .ranges = &range};
-	r = d->vkCreatePipelineLayout(d->device, &layout, NULL, &d->layout);
+	VkPipelineLayoutCreateInfo layout = {.sType = ST_PIPELINE_LAYOUT_CREATE_INFO, .n_sets = 1, .sets = &d->set_layout, .n_ranges = 1, .ranges = &range};
+	if (r == 0) r = d->vkCreatePipelineLayout(d->device, &layout, NULL, &d->layout);
 	if (r != 0) {
+		d->vkDestroyDescriptorSetLayout(d->device, d->set_layout, NULL);
 		d->vkDestroyDevice(d->device, NULL);
 		free(d);
 		return r;
@@ -121,6 +135,7 @@ int ullm_device_create(void *get_proc, void *instance, void *physical, const ull
 
 void ullm_device_destroy(ullm_device *d) {
 	d->vkDestroyPipelineLayout(d->device, d->layout, NULL);
+	d->vkDestroyDescriptorSetLayout(d->device, d->set_layout, NULL);
 	d->vkDestroyDevice(d->device, NULL);
 	free(d);
 }
@@ -203,6 +218,32 @@ int ullm_pipeline_create(ullm_device *d, void *cache, const void *code, size_t s
 
 void ullm_pipeline_destroy(ullm_device *d, void *pipeline) { d->vkDestroyPipeline(d->device, HANDLE(pipeline), NULL); }
 
+int ullm_sets_create(ullm_device *d, const ullm_binding *bindings, uint32_t n, void **out, uint64_t *sets) {
+	VkDescriptorPoolSize size = {DESCRIPTOR_STORAGE_BUFFER, n * ULLM_BINDINGS};
+	VkDescriptorPoolCreateInfo info = {.sType = ST_DESCRIPTOR_POOL_CREATE_INFO, .sets = n, .n = 1, .sizes = &size};
+	VkDescriptorPool pool = 0;
+	VkResult r = d->vkCreateDescriptorPool(d->device, &info, NULL, &pool);
+	*out = POINTER(pool);
+	for (uint32_t i = 0; r == 0 && i < n; i++) {
+		VkDescriptorSetAllocateInfo allocate = {.sType = ST_DESCRIPTOR_SET_ALLOCATE_INFO, .pool = pool, .n = 1, .layouts = &d->set_layout};
+		r = d->vkAllocateDescriptorSets(d->device, &allocate, &sets[i]);
+		if (r != 0) break;
+		VkDescriptorBufferInfo buffers[ULLM_BINDINGS];
+		for (uint32_t j = 0; j < ULLM_BINDINGS; j++) {
+			const ullm_binding *b = &bindings[i * ULLM_BINDINGS + j];
+			buffers[j] = (VkDescriptorBufferInfo){b->buffer, b->offset, b->bytes};
+		}
+		VkWriteDescriptorSet write = {.sType = ST_WRITE_DESCRIPTOR_SET, .set = sets[i], .count = ULLM_BINDINGS, .type = DESCRIPTOR_STORAGE_BUFFER,
+			.buffers = buffers};
+		d->vkUpdateDescriptorSets(d->device, 1, &write, 0, NULL);
+	}
+	return r;
+}
+
+void ullm_sets_destroy(ullm_device *d, void *pool) {
+	if (!abandoned(d)) d->vkDestroyDescriptorPool(d->device, HANDLE(pool), NULL);
+}
+
 int ullm_commands_create(ullm_device *d, ullm_commands *out) {
 	// A pool for each, so that recording one needs no lock on another.
 	memset(out, 0, sizeof *out);
@@ -265,12 +306,16 @@ int ullm_record(ullm_device *d, ullm_commands *cs, const ullm_copy *in, uint32_t
 	}
 	copies(d, c, in, n_in);
 	if (n_in > 0) barrier(d, c, STAGE_TRANSFER, STAGE_COMPUTE | STAGE_TRANSFER, TRANSFER_WRITE, SHADER_READ | SHADER_WRITE | TRANSFER_READ);
-	uint64_t bound = 0;
+	uint64_t bound = 0, set = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		const ullm_launch *l = &launches[i];
 		if (l->barrier) barrier(d, c, STAGE_COMPUTE, STAGE_COMPUTE, SHADER_WRITE, SHADER_READ | SHADER_WRITE);
 		if (l->pipeline != bound) d->vkCmdBindPipeline(c, 1, l->pipeline);
 		bound = l->pipeline;
+		if (l->set != 0 && l->set != set) {
+			set = l->set;
+			d->vkCmdBindDescriptorSets(c, 1, d->layout, 0, 1, &set, 0, NULL);
+		}
 		d->vkCmdPushConstants(c, d->layout, 0x20, 0, l->push_bytes, l->push);
 		d->vkCmdDispatch(c, l->groups[0], l->groups[1], l->groups[2]);
 		if (stamps != NULL) d->vkCmdWriteTimestamp(c, STAGE_COMPUTE, HANDLE(stamps), i + 1);

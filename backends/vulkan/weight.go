@@ -78,18 +78,18 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) (err error) {
 		}
 		var copies []C.ullm_copy
 		at := int64(0)
-		for i, part := range []*[]byte{&m.values, &m.high, &m.scale, &m.super} {
-			to := []int64{l.values, l.high, l.scale, l.super}[i] + skip[i]
+		for i := range m {
+			to := l.at[i] + skip[i]
 			if all != nil {
-				*part = all[to:][:take[i]]
+				m[i] = all[to:][:take[i]]
 			} else if take[i] > 0 {
-				*part = stage.host()[at:][:take[i]]
-				clear(*part)
+				m[i] = stage.host()[at:][:take[i]]
+				clear(m[i])
 				copies = append(copies, copyOf(stage, at, w.buffer, to, take[i]))
 				at += (take[i] + alignment - 1) / alignment * alignment
 			}
 		}
-		if err := w.pack(m, first<<l.shift, n<<l.shift, src); err != nil {
+		if err := w.pack(m, first*l.panel, n*l.panel, src); err != nil {
 			return err
 		}
 		if all == nil {

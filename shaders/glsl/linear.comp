@@ -1,104 +1,203 @@
 #version 460
 // Linear and LinearSwiGLU: y[t][o] = Σ_k x[t][k]·w[o][k] (+ bias[o]).
 //
-// An invocation is a row of the weight and one of SEGMENTS segments of k, which takes every SEGMENTS-th chunk of 32 values;
-// it holds TILE tokens. Sums run over a chunk's values in order, over a segment's chunks in order, and over segments in
-// order, whatever TILE is: one token and many have the same bits.
+// A cluster of eight invocations multiplies ROWS rows of the weight by TILE tokens; each invocation takes every eighth
+// chunk of 32 values. Sums run over a chunk's values in order, over an invocation's chunks in order, and then over the
+// cluster as a tree, whatever ROWS and TILE are: one token and many have the same bits.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
 #include "weight.glsl"
 
 layout(constant_id = 1) const uint TILE = 1;
-layout(constant_id = 2) const bool SWIGLU = false;
-layout(constant_id = 3) const bool ALIGNED = true; // rows of x are whole chunks, on 16 bytes
-const uint LANES = 32, SEGMENTS = 8, MOST = 8; // MOST: tokens in a tile
+layout(constant_id = 2) const uint ROWS = 4;
+layout(constant_id = 3) const uint FLAGS = 1;
+const bool ALIGNED = (FLAGS & 1) != 0; // rows of x are whole chunks, on 32 bytes
+const bool SWIGLU = (FLAGS & 2) != 0;
+const bool NARROW = (FLAGS & 4) != 0; // a single row of F32, which may be a bias elsewhere: its chunks are not grouped
 
-layout(local_size_x = 32, local_size_y = 8) in;
+layout(local_size_x = 64) in;
+const uint CLUSTERS = 64 / GROUP, MOST_ROWS = 8, MOST_TILE = 4, MOST = MOST_ROWS * MOST_TILE;
 
 layout(push_constant) uniform Push {
-	Planes w;
-	uint64_t x, y, bias, count;
+	uint64_t y, bias, count;
 	uint capacity;
+	uint from;   // first token of this launch
 	uint cols;   // values in a row of x
 	uint stride; // values in a row of y
-	uint first;  // column of y of the weight's first row
+	uint column; // of y of the weight's first row
 	uint rows;   // of results: the weight's, half of them for SwiGLU
-	uint chunks;
-	uint shift; // rows in a panel, as a power of two
+	uint chunks; // in a row of x
+	uint padded; // in a row of the weight: whole groups
+	uint skip;   // values of X before token from
 } p;
 
-shared float sums[TILE * SEGMENTS * LANES];
+layout(binding = 0, std430) restrict readonly buffer Values2 { u64vec2 values2[]; };
+layout(binding = 0, std430) restrict readonly buffer Values4 { u64vec4 values4[]; };
+layout(binding = 1, std430) restrict readonly buffer High { uint high[]; };
+layout(binding = 1, std430) restrict readonly buffer High2 { uvec2 high2[]; };
+layout(binding = 1, std430) restrict readonly buffer High4 { uvec4 high4[]; };
+layout(binding = 2, std430) restrict readonly buffer Scale { uint scale[]; };
+layout(binding = 2, std430) restrict readonly buffer Scale2 { uvec2 scale2[]; };
+layout(binding = 2, std430) restrict readonly buffer Scale4 { uvec4 scale4[]; };
+layout(binding = 3, std430) restrict readonly buffer Super { uint super[]; };
+layout(binding = 3, std430) restrict readonly buffer Super2 { uvec2 super2[]; };
+layout(binding = 3, std430) restrict readonly buffer Super4 { uvec4 super4[]; };
+layout(binding = 4, std430) restrict readonly buffer X { float x[]; };
+layout(binding = 4, std430) restrict readonly buffer X4 { u64vec4 x4[]; };
 
-// dotRow multiplies tokens first … first+TILE-1, of which those up to last are live, by a segment of a row.
-void dotRow(uint row, uint first, uint last, out float acc[MOST]) {
-	[[unroll]] for (uint t = 0; t < TILE; t++) acc[t] = 0.0;
-	for (uint c = gl_LocalInvocationID.y; c < p.chunks; c += SEGMENTS) {
-		Chunk b = chunkBits(p.w, row, p.shift, p.chunks, c);
-		Scales s = chunkScales(p.w, row, p.shift, p.chunks, c);
-		float w[32];
-		[[unroll]] for (uint i = 0; i < 32; i++) w[i] = value(b, i);
-		[[unroll]] for (uint t = 0; t < TILE; t++) {
-			uint token = first + t;
-			if (token > last) break;
-			float part[2] = float[2](0.0, 0.0), total = 0.0;
-			[[unroll]] for (uint g = 0; g < 8; g++) {
-				vec4 x;
-				if (ALIGNED) {
-					x = uintBitsToFloat(unit(p.x + uint64_t(token) * uint64_t(p.cols) * 4ul + uint64_t(128u * c + 16u * g)));
-				} else {
-					[[unroll]] for (uint i = 0; i < 4; i++) {
-						uint k = 32u * c + 4u * g + i;
-						x[i] = k < p.cols ? Floats(p.x).v[token * p.cols + k] : 0.0;
+// A plane beside the values, of BYTES a row, holds ROWS neighbouring rows in WORDS words: they are read at once. i counts
+// rows.
+#define READ(name, BYTES)                                                                                                   \
+	void read_##name(uint i, out uint words[2 * MOST_ROWS]) {                                                               \
+		const uint WORDS = max(ROWS * (BYTES) / 4, 1);                                                                      \
+		uint at = i * (BYTES) / 4;                                                                                          \
+		if (WORDS == 1) words[0] = name[at];                                                                                \
+		if (WORDS == 2) {                                                                                                   \
+			uvec2 v = name##2[at / 2];                                                                                      \
+			words[0] = v.x;                                                                                                 \
+			words[1] = v.y;                                                                                                 \
+		}                                                                                                                   \
+		[[unroll]] for (uint w = 0; w < WORDS / 4 * 4; w += 4) {                                                            \
+			uvec4 v = name##4[at / 4 + w / 4];                                                                              \
+			[[unroll]] for (uint j = 0; j < 4; j++) words[w + j] = v[j];                                                    \
+		}                                                                                                                   \
+	}
+READ(high, HIGH_BYTES)
+READ(scale, SCALE_BYTES)
+READ(super, SUPER_BYTES)
+
+// element is row i+r of what was read from i on.
+uint element(uint words[2 * MOST_ROWS], uint bytes, uint i, uint r) {
+	if (bytes == 4) return words[r];
+	if (ROWS == 1) return (words[0] >> (16 * (i & 1))) & 0xffffu;
+	return (words[r / 2] >> (16 * (r & 1))) & 0xffffu;
+}
+
+// Side is what stands beside the values of a chunk of ROWS rows.
+struct Side {
+	Scales scales[MOST_ROWS];
+	uvec2 high[MOST_ROWS];
+};
+
+Side side(uint row, uint c) {
+	Side s;
+	uint chunk = (row / PANEL * p.padded + c) * PANEL + row % PANEL, group = (row / PANEL * (p.padded / GROUP) + c / GROUP) * PANEL + row % PANEL;
+	uint h[2 * MOST_ROWS], a[2 * MOST_ROWS], b[2 * MOST_ROWS];
+	if (SCALED) read_scale(chunk, a);
+	if (SUPER) read_super(group, b);
+	if (HIGH_BYTES > 0) read_high(chunk, h);
+	[[unroll]] for (uint r = 0; r < ROWS; r++) {
+		s.scales[r] = scalesOf(SCALED ? element(a, SCALE_BYTES, chunk, r) : 0, SUPER ? element(b, SUPER_BYTES, group, r) : 0);
+		s.high[r] = uvec2(0);
+		if (HIGH_BYTES == 4) s.high[r].x = h[r];
+		if (HIGH_BYTES == 8) s.high[r] = uvec2(h[2 * r], h[2 * r + 1]);
+	}
+	return s;
+}
+
+uvec4 words(uint64_t a, uint64_t b) { return uvec4(unpackUint2x32(a), unpackUint2x32(b)); }
+
+// input8 are values 8h … 8h+7 of chunk c of a token, counted from p.from.
+void input8(uint token, uint c, uint h, out vec4 v[2]) {
+	if (ALIGNED) {
+		u64vec4 b = x4[p.skip / 8u + token * (p.cols / 8u) + 4u * c + h];
+		v[0] = uintBitsToFloat(words(b.x, b.y));
+		v[1] = uintBitsToFloat(words(b.z, b.w));
+		return;
+	}
+	[[unroll]] for (uint i = 0; i < 8; i++) {
+		uint k = 32u * c + 8u * h + i;
+		v[i / 4][i % 4] = k < p.cols ? x[p.skip + token * p.cols + k] : 0.0;
+	}
+}
+
+const uint ROUNDS = UNITS > 2 ? UNITS / 2 : 1, ROUND = 8 / ROUNDS; // a chunk's values come in rounds of so many fours
+
+// loadUnit reads round u of a chunk: 32 bytes of a row, or 16 where it has no more. at is the row's chunk that begins the
+// group.
+void loadUnit(uint at, uint u, uint lane, out uvec4 bits[2]) {
+	if (UNITS == 1) {
+		u64vec2 b = values2[at + lane];
+		bits[0] = bits[1] = words(b.x, b.y);
+		return;
+	}
+	u64vec4 b = values4[NARROW ? (at + lane) * ROUNDS + u : at * ROUNDS + GROUP * u + lane];
+	bits[0] = words(b.x, b.y);
+	bits[1] = words(b.z, b.w);
+}
+
+// dot multiplies ROWS rows from row by TILE tokens from first, where those beyond last repeat it: the sums of all.
+void dotRows(uint lane, uint row, uint first, uint last, out float acc[MOST]) {
+	[[unroll]] for (uint i = 0; i < ROWS * TILE; i++) acc[i] = 0.0;
+	uint mine = (max(p.chunks, lane) - lane + GROUP - 1u) / GROUP;
+	for (uint k = 0; k < mine * ROUNDS; k++) {
+		uint c = lane + GROUP * (k / ROUNDS), u = k % ROUNDS;
+		Side s;
+		if (SCALED) s = side(row, c);
+		float part[MOST], total[MOST_TILE];
+		[[unroll]] for (uint i = 0; i < ROWS * TILE; i++) part[i] = 0.0;
+		[[unroll]] for (uint t = 0; t < TILE; t++) total[t] = 0.0;
+		uvec4 bits[MOST_ROWS][2];
+		[[unroll]] for (uint r = 0; r < ROWS; r++) loadUnit((row + r) * p.padded + (c - lane), u, lane, bits[r]);
+		[[unroll]] for (uint g = 0; g < ROUND; g += 2) {
+			vec4 w[MOST_ROWS][2];
+			[[unroll]] for (uint r = 0; r < ROWS; r++) {
+				[[unroll]] for (uint h = 0; h < 2; h++) w[r][h] = valuesOf(bits[r][UNITS == 1 ? 0 : unitOf(g + h)], s.high[r], g + h);
+			}
+			[[unroll]] for (uint t = 0; t < TILE; t++) {
+				vec4 v[2];
+				input8(min(first + t, last), c, u * ROUND / 2 + g / 2, v);
+				[[unroll]] for (uint i = 0; i < 8; i++) {
+					[[unroll]] for (uint r = 0; r < ROWS; r++) {
+						part[t * ROWS + r] = fma(w[r][i / 4][i % 4], v[i / 4][i % 4], part[t * ROWS + r]);
 					}
-				}
-				[[unroll]] for (uint i = 0; i < 4; i++) {
-					if (SCALED) {
-						part[g / 4] = fma(w[4 * g + i], x[i], part[g / 4]);
-						if (MINIMUM) {
-							precise float n = total + x[i];
-							total = n;
-						}
-					} else {
-						acc[t] = fma(w[4 * g + i], x[i], acc[t]);
+					if (MINIMUM) {
+						precise float n = total[t] + v[i / 4][i % 4];
+						total[t] = n;
 					}
 				}
 			}
-			if (SCALED) {
-				acc[t] = fma(s.scale[0], part[0], acc[t]);
-				acc[t] = fma(s.scale[1], part[1], acc[t]);
-				if (MINIMUM) acc[t] = fma(s.minimum, total, acc[t]);
+			if (g == ROUND - 2 || FORMAT == Q6_K && g == 2) {
+				[[unroll]] for (uint t = 0; t < TILE; t++) {
+					[[unroll]] for (uint r = 0; r < ROWS; r++) {
+						acc[t * ROWS + r] = fma(SCALED ? s.scales[r].scale[g / 4] : 1.0, part[t * ROWS + r], acc[t * ROWS + r]);
+						part[t * ROWS + r] = 0.0;
+						if (MINIMUM) acc[t * ROWS + r] = fma(s.scales[r].minimum, total[t], acc[t * ROWS + r]);
+					}
+				}
 			}
+		}
+	}
+	[[unroll]] for (uint i = 0; i < ROWS * TILE; i++) {
+		[[unroll]] for (uint m = GROUP / 2; m > 0; m /= 2) {
+			precise float n = acc[i] + subgroupShuffleXor(acc[i], m);
+			acc[i] = n;
 		}
 	}
 }
 
-// merge adds the segments; the invocation of segment t gets token t's sum.
-float merge(float acc[MOST]) {
-	uint lane = gl_LocalInvocationID.x, segment = gl_LocalInvocationID.y;
-	barrier();
-	[[unroll]] for (uint t = 0; t < TILE; t++) sums[(t * SEGMENTS + segment) * LANES + lane] = acc[t];
-	barrier();
-	precise float sum = 0.0;
-	if (segment < TILE) {
-		for (uint s = 0; s < SEGMENTS; s++) sum = sum + sums[(segment * SEGMENTS + s) * LANES + lane];
-	}
-	return sum;
-}
-
 void main() {
 	uint n = live(p.count, p.capacity), first = gl_WorkGroupID.y * TILE;
-	if (first >= n) return;
-	uint o = gl_WorkGroupID.x * LANES + gl_LocalInvocationID.x;
-	uint row = min(o, p.rows - 1u);
-	uint t = first + gl_LocalInvocationID.y;
-	float sum = 0.0;
-	// The up row after the gate's, through the same code: written twice it would take twice as long to compile.
+	if (p.from + first >= n) return;
+	n -= p.from;
+	uint lane = gl_LocalInvocationIndex % GROUP, o = (gl_WorkGroupID.x * CLUSTERS + gl_LocalInvocationIndex / GROUP) * ROWS;
+	uint row = min(o, (p.rows - 1u) / ROWS * ROWS);
+	float sums[MOST];
+	// The up rows after the gate's, through the same code: written twice it would take twice as long to compile.
 	[[dont_unroll]] for (uint part = 0; part < (SWIGLU ? 2 : 1); part++) {
 		float acc[MOST];
-		dotRow(part * p.rows + row, first, n - 1u, acc);
-		float s = merge(acc);
-		sum = part == 0 ? s : sum / (1.0 + exponential(-sum)) * s;
+		dotRows(lane, part * p.rows + row, first, n - 1u, acc);
+		[[unroll]] for (uint i = 0; i < ROWS * TILE; i++) sums[i] = part == 0 ? acc[i] : sums[i] / (1.0 + exponential(-sums[i])) * acc[i];
 	}
-	if (p.bias != 0ul) sum += Floats(p.bias).v[row];
-	if (gl_LocalInvocationID.y < TILE && t < n && o < p.rows) Floats(p.y).v[t * p.stride + p.first + o] = sum;
+	// Invocation i of a cluster stores results i, i+8, …
+	[[unroll]] for (uint k = 0; k < ROWS * TILE; k += GROUP) {
+		float sum = sums[k];
+		[[unroll]] for (uint i = 1; i < min(GROUP, ROWS * TILE - k); i++) sum = lane == i ? sums[k + i] : sum;
+		uint i = k + lane, t = first + i / ROWS, r = i % ROWS;
+		if (i < ROWS * TILE && t < n && o + r < p.rows) {
+			if (p.bias != 0ul) sum += Floats(p.bias).v[o + r];
+			Floats(p.y).v[(p.from + t) * p.stride + p.column + o + r] = sum;
+		}
+	}
 }

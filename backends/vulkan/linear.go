@@ -1,0 +1,122 @@
+//go:build cgo && (linux || windows)
+
+package vulkan
+
+import (
+	"github.com/ullm/ullm/tensor"
+)
+
+func (b *binder) linear(n *tensor.Node) {
+	bias, first := b.vector(n.In[1]), 0
+	for _, v := range n.In[2:] {
+		w := b.weight(v)
+		b.product(n.In[0], n.Out[0], w, bias, first, w.spec.Rows(), false)
+		first += w.spec.Rows()
+	}
+}
+
+func (b *binder) linearSwiGLU(n *tensor.Node) {
+	w := b.weight(n.In[1])
+	b.product(n.In[0], n.Out[0], w, 0, 0, w.spec.Rows()/2, true)
+}
+
+// Geometry of the linear shader.
+const (
+	linearClusters = 8 // in a workgroup, of groupChunks invocations
+	linearTile     = 4 // most tokens of a cluster
+	linearRows     = 8 // most rows of a cluster
+)
+
+// Flags of the linear shader.
+const (
+	linearAligned = 1 << iota // rows of x are whole chunks, and begin at multiples of 32 bytes
+	linearSwiGLU
+	linearNarrow // a single row, not in groups
+)
+
+// product multiplies by one weight, to columns of y from first. A weight or an activation that is longer than what a
+// binding reaches takes a launch for each piece.
+func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows int, swiglu bool) {
+	l, cols, stride := w.layout, w.spec.Cols, b.graph.ColsOf(y)
+	longest := int64(b.d.physical.max_storage_range)
+	tokens, take := b.capacity(x), rows
+	if n := l.planes(1)[planeValues]; n*int64(l.panels) > longest {
+		// Planes of whole pieces begin at multiples of alignment.
+		const piece = 16 * panelRows
+		take = int(longest/(n/panelRows)) / piece * piece
+	}
+	if swiglu && take < rows || take == 0 {
+		b.fail("vulkan: %s of %d × %d %s: %w on this device, whose bindings reach %d bytes", w.spec.Name, w.spec.Rows(), cols, w.spec.Format,
+			tensor.ErrUnsupported, longest)
+		return
+	}
+	each := max(1, int((longest-alignment)/int64(4*cols)))
+	for t := 0; t < tokens; t += each {
+		n := min(each, tokens-t)
+		in, skip := b.windowOf(x, int64(4*cols*t), int64(4*cols*n))
+		for r := 0; r < rows; r += take {
+			m := min(take, rows-r)
+			span := m
+			if swiglu {
+				span = w.spec.Rows()
+			}
+			g := geometryOf(n, m, appetites[min(b.d.physical._type, 4)], swiglu)
+			if cols%chunkValues == 0 && skip%32 == 0 {
+				g.flags |= linearAligned
+			}
+			if !l.wide {
+				g.flags |= linearNarrow
+			}
+			at := bias
+			if bias != 0 {
+				at += uint64(4 * (first + r))
+			}
+			p := new(push).address(b.at(y), at, b.count(x)).
+				u32(tokens, t, cols, stride, first+r, m, l.chunks, l.padded, int(skip/4))
+			b.launch(kernel{"linear", [4]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags}},
+				(m+linearClusters*g.rows-1)/(linearClusters*g.rows), (n+g.tile-1)/g.tile, p, append(w.windows(r, span), in)...)
+		}
+	}
+}
+
+// windows are the planes of rows [first, first+n) of a weight, where first begins a panel.
+func (w *weight) windows(first, n int) []window {
+	l := w.layout
+	panels := (n + l.panel - 1) / l.panel
+	skip, take := l.planes(first/l.panel), l.planes(panels)
+	ws := make([]window, numPlanes)
+	for i := range ws {
+		ws[i] = window{w.buffer, l.at[i] + skip[i], take[i]}
+		if take[i] == 0 {
+			ws[i] = ws[0]
+		}
+	}
+	return ws
+}
+
+// appetites are the invocations that a kind of device wants at once, so that enough reads are on their way.
+var appetites = []int{4096, 8192, 32768, 8192, 64} // by VkPhysicalDeviceType: other, integrated, discrete, virtual, software
+
+// geometry is how a product is dealt to invocations. It does not touch a result's bits.
+type geometry struct {
+	tile  int // tokens of a cluster
+	rows  int // rows of a cluster
+	flags uint32
+}
+
+// geometryOf takes as many tokens and rows to a cluster as leave a device work for all its invocations: a row's values are
+// unpacked once for all its tokens, and a token's read once for all rows.
+func geometryOf(tokens, rows, appetite int, swiglu bool) geometry {
+	g := geometry{tile: 1, rows: linearRows}
+	for g.tile < linearTile && g.tile < tokens {
+		g.tile *= 2
+	}
+	if swiglu {
+		g.flags = linearSwiGLU
+	}
+	// The rows of both halves of SwiGLU are read by panels, so the second has to begin where a panel does.
+	for g.rows > 1 && (swiglu && rows%g.rows != 0 || rows/g.rows*groupChunks*((tokens+g.tile-1)/g.tile) < appetite) {
+		g.rows /= 2
+	}
+	return g
+}
