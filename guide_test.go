@@ -64,7 +64,7 @@ func readQuestions(t *testing.T, data []byte) []guideQuestion {
 
 // TestGuide asks the embedded guide the README's examples, which it must answer, and the held-out questions. The aim is
 // to answer four in five of them; docs/figures.md has the share of the model that is embedded now, and the test holds it
-// to not falling under half.
+// to not falling under three in five.
 func TestGuide(t *testing.T) {
 	e := open(t, "", ullm.Backend("cpu"))
 	for _, q := range readQuestions(t, guide.Examples()) {
@@ -87,7 +87,7 @@ func TestGuide(t *testing.T) {
 		t.Logf("%s: %d of %d", topic, right[topic], n)
 	}
 	t.Logf("%d of %d right", total, len(questions))
-	if 2*total < len(questions) {
-		t.Errorf("%d of %d held-out questions right, want at least half", total, len(questions))
+	if 5*total < 3*len(questions) {
+		t.Errorf("%d of %d held-out questions right, want at least three in five", total, len(questions))
 	}
 }
