@@ -54,12 +54,12 @@ func TestLlama(t *testing.T) {
 	l := Llama{Dir: t.TempDir(), Model: "m.gguf"}
 	program(t, l.Dir, "llama-bench", `case "$*" in
 *"-p 512 -n 0"*) echo '[{"avg_ts": 50}]' ;;
-*"-p 0 -n 8 -d 4096"*"-ctk bf16 -ctv bf16") echo '[{"avg_ts": 5}]' ;;
 *) echo '[]' ;;
 esac`)
 	program(t, l.Dir, "llama-batched-bench", `echo "loading"
 case "$*" in
 *"-npp 16 -ntg 8 -npl 1,8 -c 448"*) ;;
+*"-npp 4096 -ntg 8 -npl 1 -c 4360"*"-ctk bf16 -ctv bf16") echo '{"pl": 1, "speed_pp": 40, "speed_tg": 5}'; exit ;;
 *) exit 3 ;;
 esac
 echo '{"pl": 1, "speed_tg": 7.5}'
@@ -68,10 +68,10 @@ echo '{"pl": 8, "speed_tg": 30}'`)
 	if err := l.Measure(t.Context(), Test{Prompt: 512, Generate: 8, Batches: []int{1, 8}, Threads: 2}, f); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Measure(t.Context(), Test{Generate: 8, Batches: []int{1}, Depth: 4096, KV: "bf16", Threads: 2}, f); err != nil {
+	if err := l.Measure(t.Context(), Test{Prompt: 4096, Generate: 8, Batches: []int{1}, Depth: 4096, KV: "bf16", Threads: 2}, f); err != nil {
 		t.Fatal(err)
 	}
-	if f.Median("pp512") != 50 || f.Median("tg ×08") != 30 || !slices.Equal(f["tg ×01"], []float64{7.5, 5}) {
+	if f.Median("pp512") != 50 || f.Median("pp4096") != 40 || f.Median("tg ×08") != 30 || !slices.Equal(f["tg ×01"], []float64{7.5, 5}) {
 		t.Errorf("%v", f)
 	}
 	if err := l.Measure(t.Context(), Test{Prompt: 256, Threads: 2}, f); err == nil {

@@ -19,15 +19,17 @@ type Llama struct {
 // Name is llama.cpp.
 func (Llama) Name() string { return "llama.cpp" }
 
-// Measure runs llama-bench for a prompt and for what is generated behind a deep context, llama-batched-bench for batches.
+// Measure runs llama-bench for a prompt and llama-batched-bench for decode. A prompt as long as the depth is measured where
+// decode gets its context, since computing it is what takes long.
 func (l Llama) Measure(ctx context.Context, t Test, f Figures) error {
 	threads := strconv.Itoa(t.Threads)
 	var cache []string
 	if t.KV != "" {
 		cache = []string{"-ctk", t.KV, "-ctv", t.KV}
 	}
-	bench := func(key string, args ...string) error {
-		args = append([]string{"-m", l.Model, "-t", threads, "-r", "1", "-o", "json"}, args...)
+	once := t.Prompt == t.Depth && t.Generate > 0
+	if t.Prompt > 0 && !once {
+		args := []string{"-m", l.Model, "-t", threads, "-r", "1", "-o", "json", "-p", strconv.Itoa(t.Prompt), "-n", "0"}
 		out, err := output(command(ctx, t.Under, filepath.Join(l.Dir, "llama-bench"), append(args, cache...)...))
 		if err != nil {
 			return err
@@ -38,26 +40,17 @@ func (l Llama) Measure(ctx context.Context, t Test, f Figures) error {
 		if err := json.Unmarshal(out, &tests); err != nil || len(tests) != 1 {
 			return fmt.Errorf("engines: llama-bench answers %s", tail(out))
 		}
-		f.add(key, tests[0].Rate)
-		return nil
-	}
-	if t.Prompt > 0 {
-		if err := bench(Prefill(t.Prompt), "-p", strconv.Itoa(t.Prompt), "-n", "0"); err != nil {
-			return err
-		}
+		f.add(Prefill(t.Prompt), tests[0].Rate)
 	}
 	if t.Generate == 0 {
 		return nil
 	}
-	if t.Depth > 0 && len(t.Batches) == 1 && t.Batches[0] == 1 {
-		return bench(Decode(1), "-p", "0", "-n", strconv.Itoa(t.Generate), "-d", strconv.Itoa(t.Depth))
-	}
-	context := 0
+	depth, total := max(t.Depth, 16), 0
 	for _, b := range t.Batches {
-		context = max(context, b*(max(t.Depth, 16)+t.Generate))
+		total = max(total, b*(depth+t.Generate))
 	}
-	args := []string{"-m", l.Model, "-t", threads, "-tb", threads, "-npp", strconv.Itoa(max(t.Depth, 16)), "-ntg", strconv.Itoa(t.Generate),
-		"-npl", list(t.Batches), "-c", strconv.Itoa(context + 256), "--output-format", "jsonl"}
+	args := []string{"-m", l.Model, "-t", threads, "-tb", threads, "-npp", strconv.Itoa(depth), "-ntg", strconv.Itoa(t.Generate),
+		"-npl", list(t.Batches), "-c", strconv.Itoa(total + 256), "--output-format", "jsonl"}
 	out, err := output(command(ctx, t.Under, filepath.Join(l.Dir, "llama-batched-bench"), append(args, cache...)...))
 	if err != nil {
 		return err
@@ -65,12 +58,17 @@ func (l Llama) Measure(ctx context.Context, t Test, f Figures) error {
 	found := false
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		var r struct {
-			Batch int     `json:"pl"`
-			Speed float64 `json:"speed_tg"`
+			Batch    int     `json:"pl"`
+			Prefill  float64 `json:"speed_pp"`
+			Generate float64 `json:"speed_tg"`
 		}
-		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Speed > 0 {
-			f.add(Decode(r.Batch), r.Speed)
-			found = true
+		if json.Unmarshal(lines.Bytes(), &r) != nil || r.Generate <= 0 {
+			continue
+		}
+		found = true
+		f.add(Decode(r.Batch), r.Generate)
+		if once && r.Batch == 1 {
+			f.add(Prefill(t.Prompt), r.Prefill)
 		}
 	}
 	if !found {
