@@ -87,17 +87,6 @@ func (b *binder) qkNormRopeStore(n *tensor.Node) {
 	b.launch(kernel{"rope", [4]uint32{uint32(k.spec.KV.Format)}}, a.QueryHeads+2*a.KVHeads, b.capacity(x), p)
 }
 
-func (b *binder) attention(n *tensor.Node) {
-	a := n.Attr.(tensor.HeadAttr)
-	q := n.In[0]
-	k, v := b.state(n.In[2]), b.state(n.In[3])
-	slots, spec, l := b.slots(n.In[4])
-	p := new(push).address(b.at(q), b.at(n.In[1]), k.address(), v.address(), slots+4*uint64(l.Pages), b.at(n.Out[0]), b.count(q),
-		uint64(k.spec.KV.Values())).
-		u32(b.capacity(q), a.QueryHeads, a.KVHeads, a.HeadDim, spec.MaxPages).f32(a.Scale)
-	b.launch(kernel{"attention", [4]uint32{uint32(k.spec.KV.Format)}}, a.QueryHeads, b.capacity(q), p)
-}
-
 func (b *binder) sample(n *tensor.Node) {
 	logits := n.In[0]
 	slots, spec, l := b.slots(n.In[2])
