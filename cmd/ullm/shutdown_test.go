@@ -177,12 +177,16 @@ func TestShutdown(t *testing.T) {
 				b, _ := io.ReadAll(resp.Body)
 				waited <- string(b)
 			}()
-			for status := 0; status != http.StatusTooManyRequests; {
-				resp := d.post("/v1/completions", `{"prompt":"x","max_tokens":1}`)
-				resp.Body.Close()
-				if status = resp.StatusCode; status == http.StatusOK {
-					t.Fatal("the queue is not full")
+			for { // until that request is the one that waits: a probe before it would take its place
+				if _, metrics := d.get("/metrics"); strings.Contains(metrics, "\nullm_requests_waiting 1\n") {
+					break
 				}
+				time.Sleep(time.Millisecond)
+			}
+			resp := d.post("/v1/completions", `{"prompt":"x","max_tokens":1}`)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusTooManyRequests {
+				t.Fatalf("a request beyond the queue: %s", resp.Status)
 			}
 			d.signal(syscall.SIGTERM)
 			d.draining()
