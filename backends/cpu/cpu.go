@@ -87,9 +87,12 @@ func Open(o Options) (tensor.Device, error) {
 	}
 	d := &device{options: o, kernels: kernels}
 	d.Init("cpu", o.Depth, o.Fault)
-	d.pool = newPool(kernels, o.Threads)
+	d.pool = newPool(kernels, o.Threads, machineNodes())
 	d.memoryAll, d.memoryFree = systemMemory()
-	go d.Work()
+	go func() {
+		d.pool.placement.stay(0)
+		d.Work()
+	}()
 	return d, nil
 }
 

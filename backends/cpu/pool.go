@@ -12,9 +12,10 @@ import (
 // range of pieces of its own, always the same for the same count, so that it meets the memory it touched before; whoever
 // has finished takes pieces from the others. No result depends on who computed it.
 type pool struct {
-	kernels *simd.Kernels
-	threads []*thread
-	ended   sync.WaitGroup
+	kernels   *simd.Kernels
+	placement *placement
+	threads   []*thread
+	ended     sync.WaitGroup
 
 	job     job
 	turn    atomic.Uint32 // one more for each job
@@ -35,6 +36,7 @@ type body func(t *thread, r *run, lo, hi int)
 // thread is one of the pool's threads and what it alone uses.
 type thread struct {
 	index int
+	order []int // whose pieces it computes: its own, then the others'
 	simd  simd.Scratch
 	local []byte // the thread's part of the arena while a program runs
 
@@ -54,10 +56,10 @@ const (
 	pauses = 10
 )
 
-func newPool(k *simd.Kernels, threads int) *pool {
-	p := &pool{kernels: k}
+func newPool(k *simd.Kernels, threads int, nodes []node) *pool {
+	p := &pool{kernels: k, placement: newPlacement(nodes, threads)}
 	for i := range threads {
-		p.threads = append(p.threads, &thread{index: i, wake: make(chan struct{}, 1)})
+		p.threads = append(p.threads, &thread{index: i, order: p.placement.order(i, threads), wake: make(chan struct{}, 1)})
 	}
 	for _, t := range p.threads[1:] {
 		p.ended.Add(1)
@@ -113,9 +115,9 @@ func (p *pool) announce() {
 
 // share works through the thread's own range and then through the others'.
 func (p *pool) share(t *thread) {
-	j, n := p.job, len(p.threads)
-	for i := range n {
-		from := p.threads[(t.index+i)%n]
+	j := p.job
+	for _, i := range t.order {
+		from := p.threads[i]
 		for {
 			lo := int(from.next.Add(int64(j.grain))) - j.grain
 			if lo >= from.end {
@@ -129,6 +131,7 @@ func (p *pool) share(t *thread) {
 // serve is a thread's life.
 func (p *pool) serve(t *thread) {
 	defer p.ended.Done()
+	p.placement.stay(t.index)
 	for seen := uint32(0); ; {
 		for i := 0; p.turn.Load() == seen; i++ {
 			if i < spins {

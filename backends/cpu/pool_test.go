@@ -16,7 +16,7 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, threads := range []int{1, 2, 3, 9} {
-		p := newPool(kernels, threads)
+		p := newPool(kernels, threads, nil)
 		r := rand.New(rand.NewPCG(1, uint64(threads)))
 		for turn := range 400 {
 			n, grain := r.IntN(50), 1+r.IntN(4)

@@ -29,6 +29,7 @@ func (d *device) NewState(spec tensor.StateSpec) (tensor.State, error) {
 	if s.block, err = d.alloc(spec.Use(), size, "state "+spec.Name); err != nil {
 		return nil, err
 	}
+	d.pool.placement.spread(s.bytes)
 	if s.cache != nil {
 		s.cache.mem = s.bytes
 	}

@@ -140,6 +140,7 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 	if w.block, err = d.alloc(tensor.UseWeights, int64(size), "weight "+spec.Name); err != nil {
 		return nil, err
 	}
+	w.place()
 	if err := w.fill(ctx, src); err != nil {
 		return nil, errors.Join(err, w.free())
 	}
@@ -147,6 +148,25 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 		return nil, errors.Join(err, w.free())
 	}
 	return w, nil
+}
+
+// place puts the weight where its panels will be read: those of a gate and of its up by the same thread.
+func (w *weight) place() {
+	p := w.d.pool.placement
+	panels := func(parts []part) (n int) {
+		for _, part := range parts {
+			n += (part.rows + w.unitRows() - 1) / w.unitRows()
+		}
+		return n
+	}
+	if !w.spec.ReadBy(tensor.OpLinearSwiGLU) {
+		p.place(w.bytes, panels(w.parts))
+		return
+	}
+	for i, part := range w.parts {
+		n := panels(w.parts[i : i+1])
+		p.place(w.bytes[part.offset:][:n*w.panelBytes()], n)
+	}
 }
 
 // fill reads and packs the weight, pieces of whole panels in parallel.
