@@ -8,6 +8,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
+#include "cluster.glsl"
 #include "cache.glsl"
 
 layout(constant_id = 1) const uint QUERIES = 1;
@@ -98,26 +99,13 @@ vec4 decode(uint bits[4 * MOST_PER], float d, uint i) {
 READ(k)
 READ(v)
 
-float clusterMax(float x) {
-	[[unroll]] for (uint m = 4; m > 0; m /= 2) x = max(x, subgroupShuffleXor(x, m));
-	return x;
-}
-
-float clusterSum(float x) {
-	[[unroll]] for (uint m = 4; m > 0; m /= 2) {
-		precise float s = x + subgroupShuffleXor(x, m);
-		x = s;
-	}
-	return x;
-}
-
 void main() {
 	uint t = gl_WorkGroupID.y, head = gl_WorkGroupID.x * QUERIES;
 	if (t >= live(p.count, p.capacity)) return;
 	uint lane = gl_LocalInvocationIndex % BLOCK, cluster = gl_LocalInvocationIndex / BLOCK, fours = p.dim / 4u;
 	uint last = Words(p.tokens).v[4u * t + 1u], slot = Words(p.tokens).v[4u * t + 3u];
 	Words pages = Words(p.pages + 4ul * uint64_t(slot) * uint64_t(p.maxPages));
-	uint kvHead = head / (p.queryHeads / p.kvHeads), neighbour = gl_SubgroupInvocationID / BLOCK * BLOCK;
+	uint kvHead = head / (p.queryHeads / p.kvHeads);
 
 	vec4 query[MOST_QUERIES * MOST_PER], acc[MOST_QUERIES * MOST_PER];
 	float peak[MOST_QUERIES], total[MOST_QUERIES];
@@ -136,7 +124,7 @@ void main() {
 	for (uint b = cluster; b <= last / BLOCK; b += CLUSTERS) {
 		uint first = BLOCK * b, n = min(BLOCK, last + 1u - first);
 		uint row = cacheRow(pages.v[first / PAGE] * PAGE + first % PAGE, kvHead, p.kvHeads);
-		float e[MOST_QUERIES];
+		float e[MOST_QUERIES], weights[MOST_QUERIES][BLOCK];
 		[[unroll]] for (uint q = 0; q < QUERIES; q++) e[q] = -INF;
 		[[unroll]] for (uint i = 0; i < BLOCK; i++) {
 			// Positions behind the last one repeat it, with no weight.
@@ -154,14 +142,14 @@ void main() {
 			e[q] = exponential(e[q] - both);
 			total[q] = fma(total[q], old, clusterSum(e[q]));
 			peak[q] = both;
+			clusterAll(e[q], lane, weights[q]);
 			[[unroll]] for (uint i = 0; i < PER; i++) acc[q * PER + i] *= old;
 		}
 		[[unroll]] for (uint i = 0; i < BLOCK; i++) {
 			vec4 x[MOST_PER];
 			read_v(row + min(i, n - 1u), lane, x);
 			[[unroll]] for (uint q = 0; q < QUERIES; q++) {
-				float w = subgroupShuffle(e[q], neighbour + i);
-				[[unroll]] for (uint j = 0; j < PER; j++) acc[q * PER + j] = fma(vec4(w), x[j], acc[q * PER + j]);
+				[[unroll]] for (uint j = 0; j < PER; j++) acc[q * PER + j] = fma(vec4(weights[q][i]), x[j], acc[q * PER + j]);
 			}
 		}
 	}

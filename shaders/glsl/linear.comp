@@ -7,6 +7,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
+#include "cluster.glsl"
 #include "weight.glsl"
 
 layout(constant_id = 1) const uint TILE = 1;
@@ -169,12 +170,7 @@ void dotRows(uint lane, uint row, uint first, uint last, out float acc[MOST]) {
 			}
 		}
 	}
-	[[unroll]] for (uint i = 0; i < ROWS * TILE; i++) {
-		[[unroll]] for (uint m = GROUP / 2; m > 0; m /= 2) {
-			precise float n = acc[i] + subgroupShuffleXor(acc[i], m);
-			acc[i] = n;
-		}
-	}
+	[[unroll]] for (uint i = 0; i < ROWS * TILE; i++) acc[i] = clusterSum(acc[i]);
 }
 
 void main() {
