@@ -16,6 +16,7 @@ func fake(name string, kind uint32) *physical {
 	*(*uint32)(unsafe.Pointer(&p._type)) = kind
 	p.api_version, p.int64, p.buffer_address = 1<<22|3<<12, 1, 1
 	p.max_workgroup_invocations, p.max_shared_memory, p.max_push_constants = 1024, 32<<10, 256
+	p.subgroup_size, p.shuffle = 32, 1
 	p.memory_types, p.heaps = 1, 1
 	p.type_flags[0] = 1
 	p.heap_size[0] = 8 << 30
@@ -45,6 +46,28 @@ func TestOrder(t *testing.T) {
 	}
 	if i := list[5].info(); !i.Shared || !Software(i) {
 		t.Errorf("%+v", i)
+	}
+}
+
+// TestNarrow checks that a device is refused where a cluster's invocations may not lie in one subgroup.
+func TestNarrow(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		size, min, can uint32
+		lacks          bool
+	}{
+		{"as wide as a cluster", 8, 0, 1, false},
+		{"64 or 32", 64, 32, 1, false},
+		{"may be narrower than it says", 16, 4, 1, true},
+		{"narrow", 4, 0, 1, true},
+		{"without shuffles", 32, 32, 0, true},
+	} {
+		p := fake("gpu", 2)
+		*(*uint32)(unsafe.Pointer(&p.subgroup_size)), *(*uint32)(unsafe.Pointer(&p.min_subgroup_size)) = c.size, c.min
+		*(*uint32)(unsafe.Pointer(&p.shuffle)) = c.can
+		if lacks := p.lacks(); len(lacks) > 0 != c.lacks {
+			t.Errorf("%s: it lacks %q", c.name, lacks)
+		}
 	}
 }
 

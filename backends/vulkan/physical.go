@@ -68,6 +68,7 @@ func (p *physical) lacks() (list []string) {
 		{p.max_workgroup_invocations >= minInvocations, fmt.Sprintf("workgroups of %d invocations", minInvocations)},
 		{p.max_shared_memory >= minShared, fmt.Sprintf("%d bytes of shared memory", minShared)},
 		{p.max_push_constants >= minPush, fmt.Sprintf("%d bytes of push constants", minPush)},
+		{p.shuffle != 0 && p.leastSubgroup() >= groupChunks, fmt.Sprintf("shuffles in subgroups of %d or more", groupChunks)},
 		{p.deviceType() >= 0, "memory"},
 	} {
 		if !c.ok {
@@ -78,6 +79,14 @@ func (p *physical) lacks() (list []string) {
 		}
 	}
 	return list
+}
+
+// leastSubgroup is how narrow a subgroup may be.
+func (p *physical) leastSubgroup() int {
+	if p.min_subgroup_size > 0 {
+		return int(p.min_subgroup_size)
+	}
+	return int(p.subgroup_size)
 }
 
 // rank orders devices: discrete, integrated, virtual, other, software; then those that cannot be used.
@@ -237,7 +246,7 @@ func (p *physical) limits() []string {
 		fmt.Sprintf("workgroups of %d invocations with %d KiB of shared memory, grids of %d × %d", p.max_workgroup_invocations,
 			p.max_shared_memory>>10, p.max_workgroup_count_x, p.max_workgroup_count_y),
 		fmt.Sprintf("subgroups of %d (%d to %d), push constants of %d bytes", p.subgroup_size, p.min_subgroup_size, p.max_subgroup_size, p.max_push_constants),
-		fmt.Sprintf("buffers of %d MiB in %d allocations, bindings of %d MiB (none is made: shaders take addresses)", p.max_allocation>>20, p.max_allocations, p.max_storage_range>>20),
+		fmt.Sprintf("buffers of %d MiB in %d allocations, bindings of %d MiB", p.max_allocation>>20, p.max_allocations, p.max_storage_range>>20),
 		fmt.Sprintf("weights are %s; %s; timestamps: %s", weights, budget, stamps),
 		flags(p.features()),
 	}

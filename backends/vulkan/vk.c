@@ -201,6 +201,7 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	out->max_allocations = base.maxMemoryAllocationCount;
 	out->timestamp_period = base.timestampPeriod;
 	out->subgroup_size = subgroup.subgroupSize;
+	out->shuffle = (subgroup.stages & 0x20) != 0 && (subgroup.operations & 0x10) != 0;
 	out->min_subgroup_size = sizes.minSubgroupSize;
 	out->max_subgroup_size = sizes.maxSubgroupSize;
 	out->atom = base.nonCoherentAtomSize;

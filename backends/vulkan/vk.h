@@ -40,6 +40,7 @@ typedef struct {
 	uint32_t max_allocations;
 	float timestamp_period; // ns; 0: no timestamps
 	uint32_t subgroup_size, min_subgroup_size, max_subgroup_size;
+	uint32_t shuffle; // compute shaders may shuffle within subgroups
 	uint64_t atom; // nonCoherentAtomSize
 	// features, as 0 and 1
 	uint32_t int64, buffer_address, storage16, storage8, float16, int8, subgroup_control, integer_dot, cooperative_matrix,
