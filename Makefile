@@ -38,9 +38,11 @@ generate:
 	$(GO) generate ./backends/cpu/internal/simd
 	cd shaders && $(GO) run ./gen
 
-# Takes the simulated instructions and cycles of the kernels anew: internal/counts fails where they become worse.
+# Takes the simulated instructions and cycles of the kernels anew, and what AMD's compiler makes of the shaders: tests fail
+# where these become worse.
 counts:
 	$(GO) test ./internal/counts -count=1 -update
+	$(GO) test ./backends/vulkan -run TestCompiledForAMD -count=1 -update
 
 # Measures ullm beside OpenVINO, which lands in .cache/peers, and llama.cpp, where LLAMA names the directory of its programs,
 # on MODEL, a Hugging Face directory: prefill and decode in four formats, medians of alternating runs, and the ratios.

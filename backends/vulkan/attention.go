@@ -11,15 +11,12 @@ const (
 	attentionAligned               // queries begin at a multiple of 16 bytes
 )
 
-// mostQueries is how many query heads of a KV head the attention shader takes at once.
-const mostQueries = 4
-
 func (b *binder) attention(n *tensor.Node) {
 	a := n.Attr.(tensor.HeadAttr)
 	q := n.In[0]
 	k, v := b.state(n.In[2]), b.state(n.In[3])
 	slots, spec, l := b.slots(n.In[4])
-	queries := mostQueries
+	queries := b.d.physical.reuse() / 2
 	for (a.QueryHeads/a.KVHeads)%queries != 0 {
 		queries--
 	}

@@ -24,7 +24,6 @@ func (b *binder) linearSwiGLU(n *tensor.Node) {
 const (
 	linearClusters = 8 // in a workgroup, of groupChunks invocations
 	linearTile     = 4 // most tokens of a cluster
-	linearRows     = 8 // most rows of a cluster
 )
 
 // Flags of the linear shader.
@@ -60,7 +59,7 @@ func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows 
 			if swiglu {
 				span = w.spec.Rows()
 			}
-			g := geometryOf(n, m, appetites[min(b.d.physical._type, 4)], swiglu)
+			g := geometryOf(n, m, appetites[min(b.d.physical._type, 4)], b.d.physical.reuse(), swiglu)
 			if cols%chunkValues == 0 && skip%32 == 0 {
 				g.flags |= linearAligned
 			}
@@ -104,10 +103,10 @@ type geometry struct {
 	flags uint32
 }
 
-// geometryOf takes as many tokens and rows to a cluster as leave a device work for all its invocations: a row's values are
-// unpacked once for all its tokens, and a token's read once for all rows.
-func geometryOf(tokens, rows, appetite int, swiglu bool) geometry {
-	g := geometry{tile: 1, rows: linearRows}
+// geometryOf takes as many tokens and rows to a cluster, of these at most most, as leave a device work for all its invocations:
+// a row's values are unpacked once for all its tokens, and a token's read once for all rows.
+func geometryOf(tokens, rows, appetite, most int, swiglu bool) geometry {
+	g := geometry{tile: 1, rows: most}
 	for g.tile < linearTile && g.tile < tokens {
 		g.tile *= 2
 	}

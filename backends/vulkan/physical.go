@@ -105,6 +105,16 @@ func (p *physical) rank() int {
 // software tells whether a processor plays a GPU.
 func (p *physical) software() bool { return p._type == 4 }
 
+// reuse is how many rows of a weight a kernel's invocations take at once, and half of it how many query heads: each more is
+// one read less of what they share. A GPU that is asked for more spills registers, or runs too few subgroups to hide latency
+// (testdata/radv.tsv); a processor has its stack near by.
+func (p *physical) reuse() int {
+	if p.software() {
+		return 8
+	}
+	return 4
+}
+
 func (p *physical) name() string { return C.GoString(&p.facts.name[0]) }
 
 func (p *physical) has(kind int, flag vk.MemoryPropertyFlagBits) bool {

@@ -5,15 +5,11 @@ package vkfaults
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 
-	"github.com/ullm/ullm/internal/e2e"
+	"github.com/ullm/ullm/internal/vklayer"
 )
 
 // Results that calls fail with, as Vulkan numbers them.
@@ -26,11 +22,9 @@ const (
 // Layer is the layer, compiled.
 type Layer struct {
 	t       testing.TB
-	dir     string
+	layer   vklayer.Layer
 	control string // the file that it shares with the layer
 }
-
-const name = "VK_LAYER_ULLM_faults"
 
 // controlBytes is the size of struct control in faults.c: four words and a name.
 const controlBytes = 4*4 + 64
@@ -38,49 +32,20 @@ const controlBytes = 4*4 + 64
 // Build compiles the layer. The test skips where there is no C compiler, or no way to share a file with a layer.
 func Build(t testing.TB) *Layer {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("the layer that fails Vulkan's calls is for Linux")
-	}
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		t.Skip("no C compiler (Debian: gcc)")
-	}
-	l := &Layer{t: t, dir: t.TempDir()}
-	l.control = filepath.Join(l.dir, "control")
-	root := e2e.Root(t)
-	library := filepath.Join(l.dir, "libfaults.so")
-	out, err := exec.Command(cc, "-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Werror", "-fvisibility=hidden", "-shared", "-fPIC",
-		"-I", filepath.Join(root, "backends/vulkan"), "-o", library, filepath.Join(root, "internal/vkfaults/testdata/faults.c")).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	manifest, err := json.Marshal(map[string]any{"file_format_version": "1.1.2", "layer": map[string]any{"name": name, "type": "GLOBAL",
-		"library_path": library, "api_version": "1.3.0", "implementation_version": "1", "description": "fails calls, for tests"}})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(l.dir, "faults.json"), manifest, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := &Layer{t: t, layer: vklayer.Build(t, "faults", "internal/vkfaults/testdata/faults.c")}
+	l.control = filepath.Join(l.layer.Dir, "control")
 	l.Fail(0, 0)
 	return l
 }
 
 // Environment puts the layer between a process's Vulkan loader and driver. The layers that the system has stay in reach.
 func (l *Layer) Environment() []string {
-	return []string{
-		"VK_INSTANCE_LAYERS=" + name,
-		"VK_LAYER_PATH=" + l.dir + ":/usr/share/vulkan/explicit_layer.d:/usr/local/share/vulkan/explicit_layer.d",
-		"ULLM_VKFAULTS=" + l.control,
-	}
+	return append(l.layer.Environment(), "ULLM_VKFAULTS="+l.control)
 }
 
 // Enter puts the layer into this process until its test ends.
 func (l *Layer) Enter(t *testing.T) {
-	for _, v := range l.Environment() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
+	vklayer.Enter(t, l.Environment()...)
 }
 
 // Fail makes the nth call from now on fail with a result; 0: none. DeviceLost counts only calls that hand the queue

@@ -1,7 +1,6 @@
 // A Vulkan layer for tests: it counts the calls that may fail, and fails one of them, or loses the device for good.
-// It serves one device at a time. The loader gives it the next layer's functions, as the specification of the loader's
-// layer interface says; the file that ULLM_VKFAULTS names is shared with the test.
-#include "vk_abi.h"
+// It serves one device at a time. The file that ULLM_VKFAULTS names is shared with the test.
+#include "layer.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,8 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 // control is what test and layer share.
 typedef struct {
@@ -102,47 +99,21 @@ static int fails(const char *name, enum kind kind, VkResult *r) {
 FUNCTIONS(F)
 #undef F
 
-// What the loader chains to the structs that create instances and devices.
-typedef struct chain_link {
-	struct chain_link *next;
-	GetInstanceProcAddr get_instance;
-	VoidFunction get; // of physical devices, or of devices
-} chain_link;
-
-typedef struct {
-	HEADER;
-	uint32_t function; // 0: a link
-	chain_link *layer;
-} LoaderInfo;
-
-enum { LOADER_INSTANCE_INFO = 47, LOADER_DEVICE_INFO = 48 };
-
-static LoaderInfo *loader_info(const void *pNext, uint32_t type) {
-	for (const Chained *c = pNext; c != NULL; c = c->pNext)
-		if (c->sType == type && ((LoaderInfo *)c)->function == 0) return (LoaderInfo *)c;
-	return NULL;
-}
-
 static VkResult VKAPI create_instance(const VkInstanceCreateInfo *info, const void *allocator, VkInstance *out) {
-	LoaderInfo *l = loader_info(info->pNext, LOADER_INSTANCE_INFO);
+	chain_link *l = take_link(info->pNext, LOADER_INSTANCE_INFO);
 	if (l == NULL) return -3;
 	attach();
-	next_instance = l->layer->get_instance;
-	l->layer = l->layer->next;
-	typedef VkResult(VKAPI * Create)(const VkInstanceCreateInfo *, const void *, VkInstance *);
-	return ((Create)next_instance(NULL, "vkCreateInstance"))(info, allocator, out);
+	next_instance = l->get_instance;
+	return ((CreateInstance)next_instance(NULL, "vkCreateInstance"))(info, allocator, out);
 }
 
 static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const void *allocator, VkDevice *out) {
-	LoaderInfo *l = loader_info(info->pNext, LOADER_DEVICE_INFO);
+	chain_link *l = take_link(info->pNext, LOADER_DEVICE_INFO);
 	if (l == NULL) return -3;
-	GetInstanceProcAddr get = l->layer->get_instance;
-	next_device = (GetDeviceProcAddr)l->layer->get;
-	l->layer = l->layer->next;
+	next_device = (GetDeviceProcAddr)l->get;
 	VkResult r;
 	if (fails("vkCreateDevice", OTHER, &r)) return r;
-	typedef VkResult(VKAPI * Create)(VkPhysicalDevice, const VkDeviceCreateInfo *, const void *, VkDevice *);
-	r = ((Create)get(NULL, "vkCreateDevice"))(physical, info, allocator, out);
+	r = ((CreateDevice)l->get_instance(NULL, "vkCreateDevice"))(physical, info, allocator, out);
 	if (r != 0) return r;
 	device = *out;
 #define F(name, parameters, arguments, kind) next_##name = (VkResult(VKAPI *) parameters)next_device(device, #name);
@@ -166,22 +137,4 @@ static VoidFunction VKAPI get_instance(VkInstance i, const char *name) {
 	if (strcmp(name, "vkGetInstanceProcAddr") == 0) return (VoidFunction)get_instance;
 	if (strcmp(name, "vkGetDeviceProcAddr") == 0) return (VoidFunction)get_device;
 	return next_instance == NULL ? NULL : next_instance(i, name);
-}
-
-// What the loader asks for first.
-typedef struct {
-	uint32_t sType;
-	void *pNext;
-	uint32_t version;
-	GetInstanceProcAddr get_instance;
-	GetDeviceProcAddr get_device;
-	VoidFunction get_physical;
-} Negotiation;
-
-EXPORT VkResult VKAPI vkNegotiateLoaderLayerInterfaceVersion(Negotiation *n) {
-	n->version = 2;
-	n->get_instance = get_instance;
-	n->get_device = get_device;
-	n->get_physical = NULL;
-	return 0;
 }
