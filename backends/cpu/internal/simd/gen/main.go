@@ -53,7 +53,7 @@ func (k tiles) each(f func(panels, tokens int)) {
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: gen rows512|rows256|pairs|dot|codes512|codes256|elem -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
+		log.Fatal("usage: gen rows512|rows256|pairs|dot|codes512|codes256|elem|sampling -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
 	}
 	what, rest := os.Args[1], os.Args[2:]
 	os.Args = append(os.Args[:1], rest...) // avo reads the rest
@@ -93,6 +93,8 @@ func main() {
 		codes(what)
 	case "elem":
 		elementwise()
+	case "sampling":
+		sampling()
 	default:
 		log.Fatalf("gen: unknown file %q", what)
 	}
