@@ -177,18 +177,14 @@ func (s *sampler) collect(limit float32) {
 
 // keep lets the first k of the list stay, and of these what TopP lets stay.
 func (s *sampler) keep(k int, topP float32) {
-	for range 2 {
-		last, need := weighed{}, uint64(0)
-		if k < len(s.list) {
-			last, _ = s.lastWithin(s.list, uint64(k), func(weighed) uint64 { return 1 })
-		} else if topP < 1 {
-			need, topP = max(1, tensor.TopPSum(topP, sum(s.list))), 1
-			last, _ = s.lastWithin(s.list, need, weighed.mass)
-		} else {
-			return
-		}
+	upTo := func(last weighed) {
 		s.list = slices.DeleteFunc(s.list, func(t weighed) bool { return !last.stays(t.weight, t.id) })
-		k = len(s.list)
+	}
+	if k < len(s.list) {
+		upTo(s.lastWithin(s.list, uint64(k), func(weighed) uint64 { return 1 }))
+	}
+	if topP < 1 {
+		upTo(s.lastWithin(s.list, max(1, tensor.TopPSum(topP, sum(s.list))), weighed.mass))
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 func (s *sampler) lastOfTopP(p float32) weighed {
 	w := &s.weighing
 	w.Low, w.High = s.guess(p)
-	for s.mark = true; ; {
+	stretch := 1.25 // how far the next guess reaches beyond a wrong one
+	for s.mark = true; ; stretch *= stretch {
 		for i := range s.lanes {
 			if s.single == nil || s.single.index == i {
 				s.lanes[i].marked = s.lanes[i].marked[:0]
@@ -32,13 +33,13 @@ func (s *sampler) lastOfTopP(p float32) weighed {
 		need := max(1, tensor.TopPSum(p, total))
 		switch {
 		case need <= above:
-			w.Low, w.High = w.High, noBound
+			w.Low, w.High = w.High, uint64(min(stretch*float64(w.High)+1, noBound))
 			continue
 		case need > above+sum(list):
-			w.Low, w.High = w.Least, w.Low
+			w.Low, w.High = uint64(max(float64(w.Low)/stretch-1, 1)), w.Low
 			continue
 		}
-		last, _ := s.lastWithin(list, need-above, weighed.mass)
+		last := s.lastWithin(list, need-above, weighed.mass)
 		copy(s.totals, s.above)
 		for _, t := range list {
 			if last.stays(t.weight, t.id) {
@@ -62,8 +63,8 @@ func (s *sampler) marked() []weighed {
 }
 
 const (
-	sampleOf   = 16 // values of each block that are looked at
-	classBits  = 4  // of a weight's significand that tell classes apart
+	sampleOf   = 8 // values of each block that are looked at
+	classBits  = 4 // of a weight's significand that tell classes apart
 	classes    = 42 << classBits
 	listAtEase = 2048 // tokens that are listed without a thought
 )
@@ -79,29 +80,39 @@ func classFloor(c int) uint64 {
 }
 
 // guess answers weights between which the last token that stays probably lies. Each block's largest value counts as what
-// it is, the first others for all others.
+// it is, the first few others for all others.
 func (s *sampler) guess(p float32) (low, high uint64) {
-	var mass, count [classes]float64
+	var mass [classes]float64 // of the weights of a class
 	l := &s.lanes[s.index()]
+	weigh := func(x []float32, stands float64) {
+		s.kernels.Weigh(&s.weighing, x, &l.weights)
+		for _, w := range l.weights.W[:len(x)] {
+			if w > 0 {
+				mass[class(w)] += stands * float64(w)
+			}
+		}
+	}
+	var some [simd.SampleBlock]float32
+	n := 0
 	for b, height := range s.heights {
 		if height/s.weighing.Temperature < s.limit {
 			continue
 		}
-		if w := tensor.SampleWeight(height/s.weighing.Temperature - s.weighing.Peak); w > 0 {
-			mass[class(w)] += float64(w)
-			count[class(w)]++
+		if n+sampleOf > len(some) {
+			weigh(some[:n], float64(simd.SampleBlock-1)/sampleOf)
+			n = 0
 		}
-		x := s.block(b)
-		n := min(len(x), sampleOf)
-		stands := float64(len(x)-1) / float64(n)
-		s.kernels.Weigh(&s.weighing, x[:n], &l.weights)
-		for i, w := range l.weights.W[:n] {
-			if w > 0 && x[i] != height {
-				c := class(w)
-				mass[c] += stands * float64(w)
-				count[c] += stands
+		at := n
+		n += copy(some[at:], s.block(b)[:min(sampleOf, len(s.block(b)))])
+		for i, v := range some[at:n] {
+			if v == height {
+				some[at+i] = -infinity
 			}
 		}
+	}
+	weigh(some[:n], float64(simd.SampleBlock-1)/sampleOf)
+	for at := 0; at < len(s.heights); at += simd.SampleBlock {
+		weigh(s.heights[at:min(at+simd.SampleBlock, len(s.heights))], 1)
 	}
 	total := 0.0
 	for _, m := range mass {
@@ -109,28 +120,27 @@ func (s *sampler) guess(p float32) (low, high uint64) {
 	}
 	// The mass of what does not stay, and by how much that may be wrong.
 	q := 1 - float64(p)
-	spread := 0.15*q*float64(p) + 0.002
+	spread := 0.08*q*float64(p) + 0.0005
 	low, high = 1, noBound
 	below, listed := 0.0, 0.0
-	for c := range mass {
-		if below+mass[c] < (q-spread)*total {
+	for c, m := range mass {
+		if below+m < (q-spread)*total {
 			low = classFloor(c + 1)
-		} else if listed += count[c]; below >= (q+spread)*total && listed > listAtEase {
-			high = classFloor(c)
+		} else if listed += m / float64(max(1, classFloor(c))); below >= (q+spread)*total && listed > listAtEase {
+			high = max(1, classFloor(c))
 			break
 		}
-		below += mass[c]
+		below += m
 	}
-	return max(1, low), max(1, high)
+	return max(1, low), high
 }
 
-// lastWithin is the last token of the shortest run, in the order before, whose measure reaches need, and the run's
-// measure. The list has that much.
-func (s *sampler) lastWithin(list []weighed, need uint64, measure func(weighed) uint64) (last weighed, sum uint64) {
+// lastWithin is the last token of the shortest run, in the order before, whose measure reaches need. The list has that
+// much; it stays as it is.
+func (s *sampler) lastWithin(list []weighed, need uint64, measure func(weighed) uint64) (last weighed) {
 	const few, parts = 64, 1024
-	s.near = append(s.near[:0], list...)
+	near, sum := list, uint64(0)
 	for {
-		near := s.near
 		low, high := near[0].weight, near[0].weight
 		for _, t := range near {
 			low, high = min(low, t.weight), max(high, t.weight)
@@ -148,8 +158,15 @@ func (s *sampler) lastWithin(list []weighed, need uint64, measure func(weighed) 
 		for ; sum+sums[part] < need; part-- {
 			sum += sums[part]
 		}
-		s.near = slices.DeleteFunc(near, func(t weighed) bool { return (t.weight-low)>>shift != part })
+		s.near = s.near[:0] // where near may lie: what is kept moves forward
+		for _, t := range near {
+			if (t.weight-low)>>shift == part {
+				s.near = append(s.near, t)
+			}
+		}
+		near = s.near
 	}
+	s.near = append(s.near[:0], near...)
 	slices.SortFunc(s.near, before)
 	for _, t := range s.near {
 		last = t
@@ -157,5 +174,5 @@ func (s *sampler) lastWithin(list []weighed, need uint64, measure func(weighed) 
 			break
 		}
 	}
-	return last, sum
+	return last
 }
