@@ -14,6 +14,7 @@ type Options struct {
 	Backend  string // "auto" (also ""), "cuda", "vulkan", "cpu", "ref"
 	DeviceID int    // which device of the backend
 	Threads  int    // CPU worker threads; 0: one for each core
+	CPULevel string // instructions that the CPU backend uses: "auto" (also ""), "portable", "avx2", "avx512", "avx512bf16", "neon", "neondot"
 
 	ContextLen        int     // longest sequence in tokens; 0: the model's, lowered when memory is short
 	MaxBatchSeqs      int     // sequences that run at once; 0: 256

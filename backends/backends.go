@@ -12,7 +12,8 @@ import (
 
 // Options open a device.
 type Options struct {
-	Threads int // CPU worker threads; 0: one for each core
+	Threads  int    // CPU worker threads; 0: one for each core
+	CPULevel string // instructions that the CPU backend uses, as cpu.ParseLevel takes them; "": the best
 	// MemoryUtilization is the share of the memory free when the device is opened that a GPU's allocations may take; 0: all.
 	MemoryUtilization float64
 	Profile           tensor.Profile // is told of every run; nil: nothing is timed

@@ -14,7 +14,13 @@ func cpuBackend() Backend {
 			return describe(func() (tensor.Device, error) { return cpu.Open(cpu.Options{}) })
 		},
 		Open: func(id int, o Options) (tensor.Device, error) {
-			return single("cpu", id, func() (tensor.Device, error) { return cpu.Open(cpu.Options{Threads: o.Threads, Profile: o.Profile}) })
+			return single("cpu", id, func() (tensor.Device, error) {
+				level, err := cpu.ParseLevel(o.CPULevel)
+				if err != nil {
+					return nil, err
+				}
+				return cpu.Open(cpu.Options{Threads: o.Threads, Level: level, Profile: o.Profile})
+			})
 		},
 	}
 }

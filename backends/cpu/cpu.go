@@ -39,6 +39,18 @@ func (l Level) String() string {
 	return simd.Level(l - 1).String()
 }
 
+// ParseLevel finds a level by its name; "" is Auto.
+func ParseLevel(name string) (Level, error) {
+	if name == "" || name == Auto.String() {
+		return Auto, nil
+	}
+	l, err := simd.ParseLevel(name)
+	if err != nil {
+		return Auto, fmt.Errorf("cpu: %w", err)
+	}
+	return Level(l) + 1, nil
+}
+
 // Levels lists the levels that this machine runs, lowest first.
 func Levels() []Level {
 	var ls []Level

@@ -17,10 +17,26 @@ type Test struct {
 	Prompt   int    // tokens of the prompt whose prefill is measured; 0: none
 	Generate int    // tokens that each sequence generates; 0: none
 	Batches  []int  // sequences at once
-	Depth    int    // tokens of context before the first is generated
+	Depth    int    // tokens of context before the first is generated; 0: few
 	KV       string // format of the KV cache: f16, bf16, q8_0; "": the engine's own choice
 	Threads  int
 	Under    []string // a command that each program runs under: taskset -c 0,1
+}
+
+// Parts are what can be measured in programs of its own: prefill and decode, as far as the test has them.
+func (t Test) Parts() map[string]Test {
+	parts := map[string]Test{}
+	if t.Prompt > 0 {
+		p := t
+		p.Generate, p.Batches = 0, nil
+		parts["prefill"] = p
+	}
+	if t.Generate > 0 {
+		p := t
+		p.Prompt = 0
+		parts["decode"] = p
+	}
+	return parts
 }
 
 // Figures are all readings by what was measured: tokens per second under the keys that Prefill and Decode make.
@@ -37,6 +53,13 @@ func Share(key, of string) string { return key + " of " + of }
 
 func (f Figures) add(key string, value float64) { f[key] = append(f[key], value) }
 
+// Merge adds the readings of other figures.
+func (f Figures) Merge(other Figures) {
+	for key, values := range other {
+		f[key] = append(f[key], values...)
+	}
+}
+
 // Median of the readings under a key; 0 without any.
 func (f Figures) Median(key string) float64 {
 	v := slices.Sorted(slices.Values(f[key]))
@@ -49,6 +72,10 @@ func (f Figures) Median(key string) float64 {
 // Engine is one that can be measured.
 type Engine interface {
 	Name() string
+	// Version is the engine's own word for it; "" where it does not tell.
+	Version(context.Context) string
+	// Prepare makes what the test needs and takes long, where it is not there: never timed.
+	Prepare(context.Context, Test) error
 	// Measure runs the test once and adds what it reads.
 	Measure(context.Context, Test, Figures) error
 }

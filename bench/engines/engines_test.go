@@ -23,9 +23,9 @@ func program(t *testing.T, dir, name, text string) string {
 }
 
 func TestUllm(t *testing.T) {
-	u := Ullm{Model: "m", Program: program(t, t.TempDir(), "ullm", `
+	u := Ullm{Model: "m", Level: "avx2", Program: program(t, t.TempDir(), "ullm", `
 case "$*" in
-"bench m --backend cpu --threads 3 --reps 1 --json -p 512 -n 8 --batch 1,8 --max-bs 8 --context-len 1024 --kv-dtype q8_0") ;;
+"bench m --backend cpu --threads 3 --reps 1 --json -p 512 -n 8 --batch 1,8 --max-bs 8 --context-len 1024 --kv-dtype q8_0 --cpu-level avx2") ;;
 *) echo "arguments: $*" >&2; exit 2 ;;
 esac
 cat <<E
@@ -51,24 +51,35 @@ E
 }
 
 func TestLlama(t *testing.T) {
-	l := Llama{Dir: t.TempDir(), Model: "m.gguf"}
+	l := Llama{Dir: t.TempDir(), Model: "m.gguf", State: "/states"}
 	program(t, l.Dir, "llama-bench", `case "$*" in
 *"-p 512 -n 0"*) echo '[{"avg_ts": 50}]' ;;
+*--version*) echo "version: 9 (abc)" >&2; echo "built with love" >&2 ;;
 *) echo '[]' ;;
 esac`)
 	program(t, l.Dir, "llama-batched-bench", `echo "loading"
 case "$*" in
 *"-npp 16 -ntg 8 -npl 1,8 -c 448"*) ;;
-*"-npp 4096 -ntg 8 -npl 1 -c 4360"*"-ctk bf16 -ctv bf16") echo '{"pl": 1, "speed_pp": 40, "speed_tg": 5}'; exit ;;
 *) exit 3 ;;
 esac
 echo '{"pl": 1, "speed_tg": 7.5}'
 echo '{"pl": 8, "speed_tg": 30}'`)
+	l.Python = program(t, l.Dir, "python", `
+[ "$1" = -c ] && [ "$5" = m.gguf ] || exit 3
+case "$3 $6" in
+'context {"depth":4096,"generate":8,"kv":"bf16","prefill":true,"state":"/states/llama-m.gguf-bf16-4096.state","threads":2}') ;;
+'deep {"depth":4096,"generate":8,"kv":"bf16","prefill":true,"state":"/states/llama-m.gguf-bf16-4096.state","threads":2}') echo '{"decode": 5, "prefill": 40}' ;;
+*) echo "$3 $6" >&2; exit 4 ;;
+esac`)
 	f := Figures{}
 	if err := l.Measure(t.Context(), Test{Prompt: 512, Generate: 8, Batches: []int{1, 8}, Threads: 2}, f); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Measure(t.Context(), Test{Prompt: 4096, Generate: 8, Batches: []int{1}, Depth: 4096, KV: "bf16", Threads: 2}, f); err != nil {
+	deep := Test{Prompt: 4096, Generate: 8, Batches: []int{1}, Depth: 4096, KV: "bf16", Threads: 2}
+	if err := l.Prepare(t.Context(), deep); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Measure(t.Context(), deep, f); err != nil {
 		t.Fatal(err)
 	}
 	if f.Median("pp512") != 50 || f.Median("pp4096") != 40 || f.Median("tg ×08") != 30 || !slices.Equal(f["tg ×01"], []float64{7.5, 5}) {
@@ -76,6 +87,22 @@ echo '{"pl": 8, "speed_tg": 30}'`)
 	}
 	if err := l.Measure(t.Context(), Test{Prompt: 256, Threads: 2}, f); err == nil {
 		t.Error("an empty answer is taken")
+	}
+	if v := l.Version(t.Context()); v != "9 (abc)" {
+		t.Errorf("version %q", v)
+	}
+}
+
+func TestParts(t *testing.T) {
+	parts := Test{Prompt: 512, Generate: 8, Batches: []int{1}, Threads: 2}.Parts()
+	if p := parts["prefill"]; len(parts) != 2 || p.Prompt != 512 || p.Generate != 0 || len(p.Batches) != 0 || p.Threads != 2 {
+		t.Errorf("%+v", parts)
+	}
+	if d := parts["decode"]; d.Prompt != 0 || d.Generate != 8 || len(d.Batches) != 1 {
+		t.Errorf("%+v", parts)
+	}
+	if parts := (Test{Prompt: 512}).Parts(); len(parts) != 1 {
+		t.Errorf("%+v", parts)
 	}
 }
 

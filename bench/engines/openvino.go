@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/ullm/ullm/bench"
 )
@@ -73,6 +74,19 @@ func ExportOpenVINO(ctx context.Context, python, model, weights, to string) erro
 
 // Name is OpenVINO.
 func (OpenVINO) Name() string { return "OpenVINO" }
+
+// Version is the pinned one.
+func (OpenVINO) Version(context.Context) string {
+	for line := range strings.Lines(string(openvinoRequirements)) {
+		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "openvino=="); ok {
+			return version
+		}
+	}
+	return ""
+}
+
+// Prepare has nothing to do: InstallOpenVINO and ExportOpenVINO come before there is an engine.
+func (OpenVINO) Prepare(context.Context, Test) error { return nil }
 
 // run runs a command of the script and decodes what it prints.
 func (o OpenVINO) run(ctx context.Context, under []string, what string, options map[string]any, in []byte, answer any) error {

@@ -16,10 +16,26 @@ import (
 type Ullm struct {
 	Program string // bin/ullm
 	Model   string // as ullm takes it
+	Level   string // of instructions, as --cpu-level takes it; "": the best
 }
 
 // Name is ullm.
 func (Ullm) Name() string { return "ullm" }
+
+// Version is what the program says.
+func (u Ullm) Version(ctx context.Context) string {
+	out, err := output(exec.CommandContext(ctx, u.Program, "version"))
+	if err != nil {
+		return ""
+	}
+	if words := strings.Fields(string(out)); len(words) > 1 { // ullm VERSION PLATFORM GO
+		return words[1]
+	}
+	return ""
+}
+
+// Prepare has nothing to do.
+func (Ullm) Prepare(context.Context, Test) error { return nil }
 
 // Measure runs ullm bench.
 func (u Ullm) Measure(ctx context.Context, t Test, f Figures) error {
@@ -35,6 +51,9 @@ func (u Ullm) Measure(ctx context.Context, t Test, f Figures) error {
 	}
 	if t.KV != "" {
 		args = append(args, "--kv-dtype", t.KV)
+	}
+	if u.Level != "" {
+		args = append(args, "--cpu-level", u.Level)
 	}
 	out, err := output(command(ctx, t.Under, u.Program, args...))
 	if err != nil {

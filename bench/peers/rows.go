@@ -70,15 +70,18 @@ func (o *options) rows(ctx context.Context) ([]*row, error) {
 // row is a GGUF file with ullm and, where there is one, llama.cpp.
 func (o *options) row(name, file string) *row {
 	r := &row{name: name}
-	r.add(engines.Ullm{Program: o.ullm, Model: file})
+	r.add(engines.Ullm{Program: o.ullm, Model: file, Level: o.level})
 	if o.llama != "" {
-		r.add(engines.Llama{Dir: o.llama, Model: file})
+		r.add(engines.Llama{Dir: o.llama, Model: file, Python: "python3", State: o.cache})
 	}
 	return r
 }
 
-// column is one thing that is measured, and what bounds it.
-type column struct{ title, key, bound string }
+// column is one thing that is measured, and what may bound it: of several, what it has the largest share of.
+type column struct {
+	title, key string
+	bounds     []string
+}
 
 func columns(t engines.Test) (list []column) {
 	behind := ""
@@ -86,38 +89,32 @@ func columns(t engines.Test) (list []column) {
 		behind = fmt.Sprintf(" behind %d", t.Depth)
 	}
 	if t.Prompt > 0 {
-		list = append(list, column{fmt.Sprintf("prefill %d", t.Prompt), engines.Prefill(t.Prompt), "arithmetic"})
+		list = append(list, column{fmt.Sprintf("prefill %d", t.Prompt), engines.Prefill(t.Prompt), []string{"arithmetic"}})
 	}
 	if t.Generate > 0 {
 		for _, b := range t.Batches {
-			bound := "arithmetic"
-			if b == 1 {
-				bound = "bandwidth"
-			}
-			list = append(list, column{fmt.Sprintf("decode ×%d%s", b, behind), engines.Decode(b), bound})
+			list = append(list, column{fmt.Sprintf("decode ×%d%s", b, behind), engines.Decode(b), []string{"bandwidth", "arithmetic"}})
 		}
 	}
 	return list
 }
 
-// figuresTable is Markdown: a line for each test, each peer with its ratio.
+// figuresTable is Markdown: the format, a line for each engine, what was read in each test.
 func (r *row) figuresTable(t engines.Test) string {
+	list := columns(t)
 	var b strings.Builder
-	b.WriteString("| |")
-	for i, e := range r.engines {
-		b.WriteString(" " + e.Name() + " |")
-		if i > 0 {
-			b.WriteString(" ratio |")
-		}
+	fmt.Fprintf(&b, "| %s |", r.name)
+	for _, c := range list {
+		b.WriteString(" " + c.title + " |")
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---|", 2*len(r.engines)-1) + "\n")
-	for _, c := range columns(t) {
-		fmt.Fprintf(&b, "| %s |", c.title)
-		ours := r.figures[0].Median(c.key)
-		for i, f := range r.figures {
-			fmt.Fprintf(&b, " %.1f |", f.Median(c.key))
-			if i > 0 {
-				fmt.Fprintf(&b, " %.2f |", ours/f.Median(c.key))
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(list)) + "\n")
+	for i, e := range r.engines {
+		fmt.Fprintf(&b, "| %s |", e.Name())
+		for _, c := range list {
+			if v := r.figures[i].Median(c.key); v > 0 {
+				fmt.Fprintf(&b, " %.1f |", v)
+			} else {
+				b.WriteString(" |") // not measured
 			}
 		}
 		b.WriteString("\n")
@@ -125,11 +122,12 @@ func (r *row) figuresTable(t engines.Test) string {
 	return b.String()
 }
 
-// ratiosTable is Markdown: a line for each format, with the ratios to the peers and what share of its bound ullm reaches.
+// ratiosTable is Markdown: a line for each format, with the ratios to the peers and what share of its bound ullm reaches;
+// what misses its aim is bold, with the aim.
 func ratiosTable(rows []*row, t engines.Test) string {
 	var b strings.Builder
 	list := columns(t)
-	b.WriteString("| ullm to its peers |")
+	b.WriteString("| ullm is |")
 	for _, c := range list {
 		b.WriteString(" " + c.title + " |")
 	}
@@ -137,13 +135,9 @@ func ratiosTable(rows []*row, t engines.Test) string {
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s |", r.name)
 		for _, c := range list {
-			ours := r.figures[0].Median(c.key)
 			var cell []string
-			for i, e := range r.engines[1:] {
-				cell = append(cell, fmt.Sprintf("%.2f × %s", ours/r.figures[i+1].Median(c.key), e.Name()))
-			}
-			if share := r.figures[0].Median(engines.Share(c.key, c.bound)); share > 0 {
-				cell = append(cell, fmt.Sprintf("%.0f %% of %s", 100*share, c.bound))
+			for _, x := range r.ratios(c, t) {
+				cell = append(cell, x.String())
 			}
 			fmt.Fprintf(&b, " %s |", strings.Join(cell, ", "))
 		}

@@ -82,6 +82,7 @@ type engineFlags struct {
 	Backend              string  `default:"auto" enum:"auto,cuda,vulkan,cpu,ref" help:"Where to compute: auto, cuda, vulkan, cpu or ref."`
 	DeviceIDs            []int   `name:"device-ids" help:"Which devices of the backend." placeholder:"0,1"`
 	Threads              int     `short:"t" help:"CPU threads; 0: one for each core."`
+	CPULevel             string  `name:"cpu-level" default:"auto" enum:"auto,portable,avx2,avx512,avx512bf16,neon,neondot" help:"Instructions that the CPU backend uses: auto, portable, avx2, avx512, avx512bf16, neon or neondot. Answers are the same to the bit on all machines at one level."`
 	ContextLen           int     `short:"c" aliases:"max-model-len" help:"Longest sequence in tokens; 0: the model's, lowered when memory is short."`
 	MaxBS                int     `name:"max-bs" aliases:"max-num-seqs" default:"256" help:"Sequences that run at once."`
 	MaxBatchTokens       int     `aliases:"max-num-batched-tokens" help:"Prompt and new tokens that one step computes at most; 0: 512."`
@@ -105,7 +106,7 @@ type engineFlags struct {
 // options checks the flags that this build cannot honour and turns the rest into options.
 func (f *engineFlags) options(log *slog.Logger) (ullm.Options, error) {
 	o := ullm.Options{
-		Backend: f.Backend, Threads: f.Threads,
+		Backend: f.Backend, Threads: f.Threads, CPULevel: f.CPULevel,
 		ContextLen: f.ContextLen, MaxBatchSeqs: f.MaxBS, MaxBatchTokens: f.MaxBatchTokens, KVCacheTokens: f.KVCacheTokens,
 		MemoryUtilization: f.GPUMemoryUtilization, KVDType: f.KVDType,
 		NoPrefixCache: f.DisablePrefixCache, NoAsync: f.DisableAsyncScheduling, Eager: f.EnforceEager,

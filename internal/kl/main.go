@@ -24,6 +24,7 @@ import (
 	"strings"
 
 	"github.com/ullm/ullm/backends/cpu"
+	"github.com/ullm/ullm/bench/engines"
 	"github.com/ullm/ullm/model/files"
 	"github.com/ullm/ullm/model/guide"
 	"github.com/ullm/ullm/model/weights"
@@ -76,15 +77,11 @@ func (o *options) setLevels(names string) error {
 		return nil
 	}
 	for name := range strings.SplitSeq(names, ",") {
-		found := false
-		for _, l := range cpu.Levels() {
-			if l.String() == name {
-				o.levels, found = append(o.levels, l), true
-			}
+		l, err := cpu.ParseLevel(name)
+		if err != nil {
+			return err
 		}
-		if !found {
-			return fmt.Errorf("-levels %s: this machine has %v", name, cpu.Levels())
-		}
+		o.levels = append(o.levels, l)
 	}
 	return nil
 }
@@ -206,7 +203,7 @@ func (o *options) peer(ctx context.Context, what, path string, sequences [][]int
 		return err
 	}
 	fmt.Fprintln(os.Stderr, what, path)
-	cmd := exec.CommandContext(ctx, o.python, append([]string{"-c", peersScript, what, path, ids, out}, more...)...)
+	cmd := exec.CommandContext(ctx, o.python, append([]string{"-c", engines.LibLlama + peersScript, what, path, ids, out}, more...)...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", what, err, text[max(0, len(text)-2000):])
 	}

@@ -4,8 +4,8 @@ peers.py transformers MODEL.gguf SEQUENCES.json OUT          float32, on the wei
 peers.py llama MODEL.gguf SEQUENCES.json OUT LIBRARY THREADS llama.cpp at its defaults, through LIBRARY (libllama.so)
 peers.py random DIR TOKENIZER                                writes a model in Qwen3-0.6B's shape as a Hugging Face directory,
                                                              with random weights whose logits spread like a trained model's
+libllama.py of bench/engines stands before this text.
 """
-import ctypes
 import json
 import pathlib
 import shutil
@@ -57,78 +57,13 @@ def gguf_name(name):
     return f"blk.{layer}.{PARTS[rest.removesuffix('.weight')]}.weight"
 
 
-class ModelParams(ctypes.Structure):
-    """llama_model_params of libllama 0.5.0, the library of llama-cpp-python 0.3.36."""
-    _fields_ = [("devices", ctypes.c_void_p), ("tensor_buft_overrides", ctypes.c_void_p), ("n_gpu_layers", ctypes.c_int32),
-                ("split_mode", ctypes.c_int), ("load_mode", ctypes.c_int), ("lazy_mode", ctypes.c_int),
-                ("main_gpu", ctypes.c_int32), ("tensor_split", ctypes.c_void_p), ("progress_callback", ctypes.c_void_p),
-                ("progress_callback_user_data", ctypes.c_void_p), ("kv_overrides", ctypes.c_void_p),
-                ("vocab_only", ctypes.c_bool), ("check_tensors", ctypes.c_bool), ("use_extra_bufts", ctypes.c_bool),
-                ("no_host", ctypes.c_bool), ("no_alloc", ctypes.c_bool), ("load_mtp", ctypes.c_bool)]
-
-
-class ContextParams(ctypes.Structure):
-    """llama_context_params of the same."""
-    _fields_ = [(n, ctypes.c_uint32) for n in (
-        "n_ctx", "n_batch", "n_ubatch", "n_seq_max", "n_rs_seq", "n_outputs_max", "n_outputs_max_per_seq")]
-    _fields_ += [(n, ctypes.c_int32) for n in (
-        "n_threads", "n_threads_batch", "ctx_type", "rope_scaling_type", "pooling_type", "attention_type", "flash_attn_type")]
-    _fields_ += [(n, ctypes.c_float) for n in (
-        "rope_freq_base", "rope_freq_scale", "yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")]
-    _fields_ += [("yarn_orig_ctx", ctypes.c_uint32), ("defrag_thold", ctypes.c_float), ("cb_eval", ctypes.c_void_p),
-                 ("cb_eval_user_data", ctypes.c_void_p), ("type_k", ctypes.c_int), ("type_v", ctypes.c_int),
-                 ("abort_callback", ctypes.c_void_p), ("abort_callback_data", ctypes.c_void_p)]
-    _fields_ += [(n, ctypes.c_bool) for n in ("embeddings", "offload_kqv", "no_perf", "op_offload", "swa_full", "kv_unified")]
-    _fields_ += [("samplers", ctypes.c_void_p), ("n_samplers", ctypes.c_size_t), ("ctx_other", ctypes.c_void_p)]
-
-
-class Batch(ctypes.Structure):
-    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p),
-                ("pos", ctypes.POINTER(ctypes.c_int32)), ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
-                ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
-
-
 def llama(model, sequences, out, library, threads):
-    lib = ctypes.CDLL(library)
-
-    def function(name, result, *arguments):
-        f = getattr(lib, name)
-        f.restype, f.argtypes = result, arguments
-        return f
-
-    pointer = ctypes.c_void_p
-    log = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, pointer)
-    silent = log(lambda *_: None)
-    function("llama_log_set", None, log, pointer)(silent, None)
-    function("llama_backend_init", None)()
-    mp = function("llama_model_default_params", ModelParams)()
-    cp = function("llama_context_default_params", ContextParams)()
-    if (cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.type_k, cp.type_v, cp.yarn_orig_ctx, cp.offload_kqv, mp.use_extra_bufts) != (
-            512, 2048, 512, 1, 1, 0, True, True):
-        sys.exit(f"{library}: its structures are not those of libllama 0.5.0, which this script knows")
-    loaded = function("llama_model_load_from_file", pointer, ctypes.c_char_p, ModelParams)(model.encode(), mp)
-    if not loaded:
-        sys.exit(f"{model}: llama.cpp does not load it")
     longest = max(map(len, sequences))
-    cp.n_ctx, cp.n_batch, cp.n_outputs_max, cp.n_outputs_max_per_seq = longest, longest, 0, 0
-    cp.n_threads = cp.n_threads_batch = threads
-    context = function("llama_init_from_model", pointer, pointer, ContextParams)(loaded, cp)
-    vocab = function("llama_vocab_n_tokens", ctypes.c_int32, pointer)(
-        function("llama_model_get_vocab", pointer, pointer)(loaded))
-    memory = function("llama_get_memory", pointer, pointer)(context)
-    batch = function("llama_batch_init", Batch, ctypes.c_int32, ctypes.c_int32, ctypes.c_int32)(longest, 0, 1)
-    clear = function("llama_memory_clear", None, pointer, ctypes.c_bool)
-    decode = function("llama_decode", ctypes.c_int32, pointer, Batch)
-    logits = function("llama_get_logits", ctypes.POINTER(ctypes.c_float), pointer)
+    engine = Llama(library, model, longest, threads, batch=longest)
     for tokens in sequences:
-        clear(memory, True)
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
-            batch.seq_id[i][0] = 0
-        if code := decode(context, batch):
-            sys.exit(f"llama_decode answers {code}")
-        np.ctypeslib.as_array(logits(context), (len(tokens), vocab)).tofile(out)
+        engine.cut(0)
+        engine.decode(tokens, 0, all_logits=True)
+        np.ctypeslib.as_array(engine.logits(), (len(tokens), engine.vocab)).tofile(out)
 
 
 def random(to, tokenizer):
