@@ -151,42 +151,25 @@ func (c *cache) store(k *simd.Kernels, buffer []byte, cell, head int, x []float3
 	}
 }
 
-// panels returns a tile in a form that kernels multiply: as it lies, or for Q8_0 as f32 in buffer, which holds
-// 16·HeadDim values. stride is the distance in bytes of its rows: of dimensions for keys, of tokens for values.
-func (c *cache) panels(k *simd.Kernels, page, head int, buffer []float32) (p unsafe.Pointer, stride int) {
-	tile := c.at(page, head)
-	if c.spec.Format != tensor.Q8_0 {
-		if c.keys {
-			return unsafe.Pointer(&c.mem[tile]), tokens * c.element
-		}
-		return unsafe.Pointer(&c.mem[tile]), c.width * c.element
-	}
-	const n = simd.Q8Values
-	dim := c.spec.HeadDim
-	q, scales := view[int8](c.mem, tile, tokens*dim), view[uint16](c.mem, tile+c.scales, tokens*dim/n)
-	if c.keys {
-		var s [tokens]float32
-		for b := range dim / n {
-			k.FromF16(s[:], scales[b*tokens:][:tokens])
-			k.FromI8Columns(buffer[b*n*tokens:][:n*tokens], q[b*n*tokens:][:n*tokens], &s)
-		}
-		return unsafe.Pointer(&buffer[0]), 4 * tokens
-	}
-	for i, s := range scales {
-		k.FromI8(buffer[i*n:][:n], q[i*n:][:n], simd.F16(s))
-	}
-	return unsafe.Pointer(&buffer[0]), 4 * dim
-}
-
-// tiles are the kernels that multiply what panels returns.
-func (c *cache) tiles(k *simd.Kernels) *simd.Tiles {
+// pages describes the cache to kernels; the caller lists pages.
+func (c *cache) pages() simd.Pages {
+	p := simd.Pages{Format: simd.CacheF32, Dim: c.spec.HeadDim, Width: c.width, Scales: c.scales}
 	switch c.spec.Format {
 	case tensor.F16:
-		return &k.F16
+		p.Format = simd.CacheF16
 	case tensor.BF16:
-		return &k.BF16
+		p.Format = simd.CacheBF16
+	case tensor.Q8_0:
+		p.Format = simd.CacheQ8
 	}
-	return &k.F32
+	return p
+}
+
+// list writes where one head's tiles of some pages lie.
+func (c *cache) list(to []unsafe.Pointer, pages []int32, head int) {
+	for i, p := range pages {
+		to[i] = unsafe.Pointer(&c.mem[c.at(int(p), head)])
+	}
 }
 
 // export writes the cache in ref's layout: [page][KV head][token][dim], of Q8_0 all integers and then all scales.
@@ -273,12 +256,4 @@ func (c *cache) load(r io.Reader) error {
 		}
 	}
 	return nil
-}
-
-// panelBytes is the distance of 16 dimensions' panels within a tile of values, as panels returns it.
-func (c *cache) panelBytes() int {
-	if c.spec.Format == tensor.Q8_0 {
-		return 4 * simd.PanelRows
-	}
-	return c.element * simd.PanelRows
 }

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 	"unsafe"
 
 	"github.com/ullm/ullm/backends/cpu/internal/simd"
@@ -12,49 +11,85 @@ import (
 // chunk is the number of positions over which attention sums before it merges with what stands left of them.
 const chunk = tensor.AttentionChunk
 
-// attention is the geometry of one kernel call and the layout of a thread's region for it.
+// attention is the geometry of an operation and the layout of a thread's region for it.
 //
-// A thread takes a few consecutive tokens of one sequence and one KV head: the rows of a tile are the query heads of that
-// KV head, token by token, so that keys and values are read once for all of them.
+// A thread takes a tile: consecutive tokens of one sequence and one KV head. Its rows are the query heads of that KV
+// head, token by token. It goes from chunk to chunk, so that a chunk's keys and values are read from memory once for all
+// rows, and within a chunk from block to block of rows, so that a block's scores stay in the nearest cache. A row's
+// arithmetic depends on its position alone: not on the tile, not on the block, nor on who computes a chunk.
 type attention struct {
 	tensor.HeadAttr
-	group  int // query heads of one KV head
-	tokens int // of one tile
-	rows   int // of one tile: query heads × tokens
-	width  int // HeadDim padded to whole panels
+	group    int // query heads of one KV head
+	tokens   int // of the largest tile
+	rows     int // of the largest tile: query heads × tokens
+	block    int // rows that are computed together
+	width    int // HeadDim padded to whole panels
+	partials int // rows of single chunks that the stage holds, where tiles are split
 
 	// Offsets in the thread's region, in bytes.
-	q, scores, part, sum, k, v, bytes int
+	q, sum, state, scores, part, now, k, v, bytes int
 }
 
-func newAttention(h tensor.HeadAttr) *attention {
+const (
+	// tileRows is how many rows a tile should have: so many that it does not matter what a chunk's keys and values cost
+	// to convert.
+	tileRows = 224
+
+	// scoreStride is the distance in values of two rows' scores: no power of two, which would put the same scores of all
+	// rows into a few sets of the cache.
+	scoreStride = chunk + simd.PanelRows
+
+	// partialTail is what a partial row has beside its values: its running state, and what keeps rows aligned.
+	partialTail = simd.PanelRows
+
+	chunkPages = chunk / tokens
+
+	// pieces is how many pieces of work each thread should find at least.
+	pieces = 4
+)
+
+// newAttention lays out attention over contexts of up to the given number of pages.
+func newAttention(h tensor.HeadAttr, k *simd.Kernels, threads, pages int) *attention {
 	a := &attention{HeadAttr: h, group: h.QueryHeads / h.KVHeads, width: panelsOf(h.HeadDim) * simd.PanelRows}
 	a.tokens = max(1, tileRows/a.group)
 	a.rows = a.tokens * a.group
+	a.block = k.AttentionRows()
+	if threads > 1 { // enough for as many sequences as are too few to keep the threads busy
+		few := (pieces*threads + h.KVHeads - 1) / h.KVHeads
+		a.partials = few * h.QueryHeads * ((pages + chunkPages - 1) / chunkPages)
+	}
 	place := func(values int) int {
 		at := a.bytes
 		a.bytes += aligned(4 * values)
 		return at
 	}
 	a.q = place(a.rows * h.HeadDim)
-	a.scores = place(a.rows * chunk)
-	a.part = place(a.rows * a.width)
 	a.sum = place(a.rows * a.width)
-	a.k = place(4 * tokens * h.HeadDim) // decoded keys of four pages
-	a.v = place(tokens * h.HeadDim)
+	a.state = place(a.rows * runningWords)
+	a.scores = place(a.block * scoreStride)
+	a.part = place(a.block * a.width)
+	a.now = place(a.block * runningWords)
+	a.k = place(chunk * a.width)
+	a.v = place(chunk * a.width)
 	return a
 }
 
-// tileRows is how many query heads × tokens a tile should have.
-const tileRows = 8
+// stage is what an operation on n tokens needs beside the regions: a list of tiles, and the partial rows.
+func (a *attention) stage(n int) int { return a.partialsAt(n) + a.partials*a.partialBytes() }
+
+func (a *attention) partialsAt(n int) int { return aligned(n * int(unsafe.Sizeof(tile{}))) }
+
+func (a *attention) partialBytes() int { return 4 * (a.width + partialTail) }
 
 // tile is a run of tokens of one sequence.
 type tile struct {
 	first, count int32
+	chunks       int32 // that its last token sees
+	item         int32 // where tiles are split: the first of its pieces
+	partial      int32 // and of its partial rows
 }
 
 func (b *binder) attention(n *tensor.Node) launch {
-	a := newAttention(n.Attr.(tensor.HeadAttr))
 	q, tok := b.operand(n.In[0]), b.operand(n.In[1])
 	keys, values, sl := b.cache(n.In[2], true), b.cache(n.In[3], false), b.slots(n.In[4])
 	o := b.operand(n.Out[0])
@@ -62,18 +97,50 @@ func (b *binder) attention(n *tensor.Node) launch {
 		return nil
 	}
 	d, stage := b.d, int(b.plan.stage)
+	threads := len(d.pool.threads)
+	a := newAttention(n.Attr.(tensor.HeadAttr), d.kernels, threads, sl.spec.MaxPages)
+	lists := make([]pageLists, threads)
 	tiles := func(r *run, n int) []tile {
 		return unsafe.Slice((*tile)(pointer(r.arena, stage)), n)
 	}
-	work := func(t *thread, r *run, lo, hi int) {
-		table := tok.ints(r)
+	partials := stage + a.partialsAt(q.rows.Cap)
+	attendTo := func(t *thread, r *run, tl *tile, head int) attend {
+		row := tok.ints(r)[int(tl.first)*tensor.TokenColumns:]
+		w := attend{a: a, t: t, kernels: d.kernels, keys: keys, values: values, list: &lists[t.index], head: head,
+			pages: sl.pages(row[tensor.TokenSlot]), start: int(row[tensor.TokenPosition]), count: int(tl.count)}
+		w.q, w.o = q.floats2(r, int(tl.first), w.count), o.floats2(r, int(tl.first), w.count)
+		return w
+	}
+	splitTo := func(t *thread, r *run, tl *tile, head int) attend {
+		w := attendTo(t, r, tl, head)
+		w.partials = pointer(r.arena, partials+(int(tl.partial)+head*int(tl.chunks)*w.rows())*a.partialBytes())
+		return w
+	}
+	whole := func(t *thread, r *run, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			tl := tiles(r, i/a.KVHeads+1)[i/a.KVHeads]
-			first := int(tl.first)
-			row := table[first*tensor.TokenColumns:]
-			w := attend{a: a, t: t, kernels: d.kernels, keys: keys, values: values, head: i % a.KVHeads,
-				pages: sl.pages(row[tensor.TokenSlot]), start: int(row[tensor.TokenPosition]), count: int(tl.count)}
-			w.run(q.floats2(r, first, w.count), o.floats2(r, first, w.count))
+			w := attendTo(t, r, &tiles(r, i/a.KVHeads+1)[i/a.KVHeads], i%a.KVHeads)
+			w.whole()
+		}
+	}
+	segment := 0 // chunks of a piece of a tile
+	split := func(t *thread, r *run, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			list := tiles(r, q.count(r))
+			at := 0
+			for at+1 < len(list) && list[at+1].count > 0 && int(list[at+1].item) <= i {
+				at++
+			}
+			tl := &list[at]
+			n := i - int(tl.item)
+			w := splitTo(t, r, tl, n%a.KVHeads)
+			first := n / a.KVHeads * segment
+			w.split(first, min(first+segment, int(tl.chunks)))
+		}
+	}
+	merge := func(t *thread, r *run, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			w := splitTo(t, r, &tiles(r, i/a.KVHeads+1)[i/a.KVHeads], i%a.KVHeads)
+			w.mergeSplit()
 		}
 	}
 	return func(r *run) error {
@@ -85,16 +152,68 @@ func (b *binder) attention(n *tensor.Node) launch {
 					return err
 				}
 			}
-			if n > 0 && int(list[n-1].count) < a.tokens && follows(table, t) {
-				list[n-1].count++
-				continue
-			}
-			list[n] = tile{int32(t), 1}
-			n++
 		}
-		d.pool.do(r, n*a.KVHeads, 1, work)
+		n = a.cut(list, table, threads)
+		clear(list[n:])
+		list = list[:n]
+		var items int
+		if segment, items = a.split(list, threads); segment > 0 {
+			d.pool.do(r, items, 1, split)
+			d.pool.do(r, n*a.KVHeads, 1, merge)
+			return nil
+		}
+		d.pool.do(r, n*a.KVHeads, 1, whole)
 		return nil
 	}
+}
+
+// cut fills in the list of tiles, a token of the table each at least, and returns how many they are.
+func (a *attention) cut(list []tile, table []int32, threads int) (n int) {
+	most := a.tokens
+	for threads > 1 && most*a.group > a.block && len(list)*a.KVHeads < pieces*threads*most {
+		most = (most + 1) / 2
+	}
+	for t := range list {
+		chunks := table[t*tensor.TokenColumns+tensor.TokenPosition]/chunk + 1
+		if n > 0 && int(list[n-1].count) < most && follows(table, t) {
+			list[n-1].count++
+			list[n-1].chunks = chunks
+			continue
+		}
+		list[n] = tile{first: int32(t), count: 1, chunks: chunks}
+		n++
+	}
+	return n
+}
+
+// split decides whether tiles are split into segments of so many chunks, which is 0 where they are not, and into how many
+// pieces: where the longest tile would keep a thread at work when the others have finished.
+func (a *attention) split(list []tile, threads int) (segment, items int) {
+	total, longest, rows := 0, 0, 0
+	for i := range list {
+		t := &list[i]
+		total += int(t.chunks)
+		longest = max(longest, int(t.chunks))
+		t.partial = int32(rows)
+		rows += int(t.count) * a.QueryHeads * int(t.chunks)
+		if int(t.count)*a.group > a.block {
+			return 0, 0
+		}
+	}
+	total *= a.KVHeads
+	if threads == 1 || rows > a.partials || longest*threads*2 <= total {
+		return 0, 0
+	}
+	segment = max(1, total/(pieces*threads))
+	if segment >= longest {
+		return 0, 0
+	}
+	for i := range list {
+		t := &list[i]
+		t.item = int32(items)
+		items += (int(t.chunks) + segment - 1) / segment * a.KVHeads
+	}
+	return segment, items
 }
 
 // follows tells whether token t stands behind token t−1 in the same sequence.
@@ -123,127 +242,4 @@ func checkPages(sl *slots, c *cache, row []int32) error {
 // floats2 is n rows from row t on.
 func (o operand) floats2(r *run, t, n int) []float32 {
 	return view[float32](o.memory(r), o.offset+t*o.cols*4, n*o.cols)
-}
-
-// attend is one tile at work.
-type attend struct {
-	a            *attention
-	t            *thread
-	kernels      *simd.Kernels
-	keys, values *cache
-	head         int // KV head
-	pages        []int32
-	start, count int // position of the first token, tokens
-}
-
-// running is the state of one row's softmax.
-type running struct{ peak, total float32 }
-
-// maxRows bounds a tile's rows without allocating: query heads of one KV head, or MaxTokens.
-const maxRows = 64
-
-func (w *attend) run(q, o []float32) {
-	a, dim := w.a, w.a.HeadDim
-	rows := w.count * a.group
-	cols := a.QueryHeads * dim
-	region := func(at, n int) []float32 { return view[float32](w.t.local, at, n) }
-	queries := region(a.q, rows*dim)
-	for i := range w.count {
-		from := q[i*cols+w.head*a.group*dim:][:a.group*dim]
-		w.kernels.Scale(queries[i*a.group*dim:][:a.group*dim], from, a.Scale)
-	}
-	var fixed [maxRows]running
-	state := fixed[:]
-	if rows > maxRows {
-		state = make([]running, rows)
-	}
-	last := w.start + w.count - 1
-	for first := 0; first <= last; first += chunk {
-		n := min(chunk, last+1-first)
-		w.score(first, n, rows)
-		w.merge(first, n, state[:rows])
-	}
-	for i := range rows {
-		at := i/a.group*cols + (w.head*a.group+i%a.group)*dim
-		w.kernels.Scale(o[at:][:dim], region(a.sum+4*i*a.width, dim), 1/state[i].total)
-	}
-}
-
-// score multiplies the rows' queries with the n keys from position first on.
-func (w *attend) score(first, n, rows int) {
-	a := w.a
-	var panels [simd.MaxPanels]unsafe.Pointer
-	call := simd.Tile{X: pointer(w.t.local, a.q), XStride: 4 * a.HeadDim, CStride: 4 * chunk, K: a.HeadDim}
-	for p, end := first/tokens, (first+n-1)/tokens+1; p < end; p += len(panels) {
-		count := min(len(panels), end-p)
-		for i := range count {
-			buffer := view[float32](w.t.local, a.k+4*i*tokens*a.HeadDim, tokens*a.HeadDim)
-			panels[i], call.KStride = w.keys.panels(w.kernels, int(w.pages[p+i]), w.head, buffer)
-		}
-		call.C = pointer(w.t.local, a.scores+4*(p*tokens-first))
-		w.keys.tiles(w.kernels).Call(&w.t.simd, call, panels[:count], rows)
-	}
-}
-
-// merge turns the scores of n positions from first on into probabilities, weights the values with them, and adds the
-// result to what stands left of them.
-func (w *attend) merge(first, n int, state []running) {
-	a, k := w.a, w.kernels
-	padded := (n + tokens - 1) / tokens * tokens
-	var fixed [maxRows]running
-	now := fixed[:]
-	if len(state) > maxRows {
-		now = make([]running, len(state))
-	}
-	for i := range state {
-		s := view[float32](w.t.local, a.scores+4*i*chunk, padded)
-		seen := min(n, w.start+i/a.group+1-first) // positions that this row's token may see
-		if seen <= 0 {
-			clear(s)
-			continue
-		}
-		for j := seen; j < padded; j++ {
-			s[j] = float32(math.Inf(-1))
-		}
-		now[i].peak = k.Max(s[:seen])
-		now[i].total = k.ExpSum(s, now[i].peak)
-	}
-	w.weigh(first, n, len(state))
-	for i := range state {
-		if w.start+i/a.group < first {
-			continue
-		}
-		sum, part := view[float32](w.t.local, a.sum+4*i*a.width, a.HeadDim), view[float32](w.t.local, a.part+4*i*a.width, a.HeadDim)
-		s, c := &state[i], now[i]
-		if first == 0 {
-			copy(sum, part)
-			*s = c
-			continue
-		}
-		both := max(s.peak, c.peak)
-		old, new := exp(s.peak-both), exp(c.peak-both)
-		s.peak, s.total = both, float32(s.total*old)+float32(c.total*new)
-		k.ScaleAdd(sum, part, old, new)
-	}
-}
-
-func exp(x float32) float32 { return float32(math.Exp(float64(x))) }
-
-// weigh sums the values of n positions from first on, weighted with the rows' probabilities.
-func (w *attend) weigh(first, n, rows int) {
-	a := w.a
-	var few [16]unsafe.Pointer
-	panels := few[:0]
-	count := a.width / simd.PanelRows
-	call := simd.Tile{XStride: 4 * chunk, C: pointer(w.t.local, a.part), CStride: 4 * a.width}
-	for at := 0; at < n; at += tokens {
-		base, stride := w.values.panels(w.kernels, int(w.pages[(first+at)/tokens]), w.head, view[float32](w.t.local, a.v, tokens*a.HeadDim))
-		panels = panels[:0]
-		for i := range count {
-			panels = append(panels, unsafe.Add(base, i*w.values.panelBytes()))
-		}
-		call.X = pointer(w.t.local, a.scores+4*at)
-		call.K, call.KStride, call.Add = min(tokens, n-at), stride, at
-		w.values.tiles(w.kernels).Call(&w.t.simd, call, panels, rows)
-	}
 }

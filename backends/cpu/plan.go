@@ -84,8 +84,8 @@ func (d *device) needs(g *tensor.Graph, n *tensor.Node) (stage, local int64) {
 	case tensor.OpQKNormRopeStore:
 		local = int64(2 * aligned(4*n.Attr.(tensor.HeadAttr).HeadDim))
 	case tensor.OpAttention:
-		local = int64(newAttention(n.Attr.(tensor.HeadAttr)).bytes)
-		stage = int64(g.RowsOf(n.In[0]).Cap) * 8
+		a := newAttention(n.Attr.(tensor.HeadAttr), d.kernels, d.options.Threads, g.StateOf(n.In[4]).Slots.MaxPages)
+		stage, local = int64(a.stage(g.RowsOf(n.In[0]).Cap)), int64(a.bytes)
 	case tensor.OpSample:
 		local = int64(4 * g.ColsOf(n.In[0]))
 	}

@@ -9,5 +9,7 @@ package simd
 //go:generate sh -c "cd gen && go run . elem -out ../elem_amd64.s -stubs ../elem_amd64.go -pkg simd"
 //go:generate sh -c "cd gen && go run . sampling -out ../sampling_amd64.s -stubs ../sampling_amd64.go -pkg simd"
 //go:generate sh -c "cd gen && go run . tables ../tiles_amd64.go"
+//go:generate sh -c "cd gen && go run . attend -out ../attend_amd64.s -pkg simd"
+//go:generate sh -c "cd gen && go run . pagetables ../pages_amd64.go"
 //go:generate go run ./genneon .
 //go:generate sh -c "go test -run TestGenerated . -update"

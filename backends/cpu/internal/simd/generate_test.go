@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the hashes of the generator and i
 // TestGenerated fails when the generator or a generated file was changed without the other.
 func TestGenerated(t *testing.T) {
 	var files []string
-	for _, p := range []string{"gen/*.go", "gen/go.mod", "*_amd64.s", "elem_amd64.go", "sampling_amd64.go", "tiles_amd64.go"} {
+	for _, p := range []string{"gen/*.go", "gen/go.mod", "*_amd64.s", "elem_amd64.go", "sampling_amd64.go", "tiles_amd64.go", "pages_amd64.go"} {
 		m, err := filepath.Glob(p)
 		if err != nil {
 			t.Fatal(err)

@@ -79,6 +79,7 @@ type Matrix struct {
 // Scratch is what one thread needs to call kernels without allocating.
 type Scratch struct {
 	tile Tile
+	page pageCall
 	edge [MaxTokens * PanelRows]float32
 }
 

@@ -53,12 +53,12 @@ func (k tiles) each(f func(panels, tokens int)) {
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: gen rows512|rows256|pairs|dot|codes512|codes256|elem|sampling -out FILE.s -pkg simd [-stubs FILE.go], or gen tables FILE.go")
+		log.Fatal("usage: gen rows512|rows256|pairs|dot|codes512|codes256|elem|sampling|attend -out FILE.s -pkg simd [-stubs FILE.go], or gen tables|pagetables FILE.go")
 	}
 	what, rest := os.Args[1], os.Args[2:]
 	os.Args = append(os.Args[:1], rest...) // avo reads the rest
-	if what == "tables" {
-		if err := os.WriteFile(rest[0], tables(), 0o644); err != nil {
+	if write, ok := map[string]func() []byte{"tables": tables, "pagetables": pageTables}[what]; ok {
+		if err := os.WriteFile(rest[0], write(), 0o644); err != nil {
 			log.Fatal(err)
 		}
 		return
@@ -93,6 +93,10 @@ func main() {
 		codes(what)
 	case "elem":
 		elementwise()
+	case "attend":
+		pages()
+		widening()
+		softmax()
 	case "sampling":
 		sampling()
 	default:
