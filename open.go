@@ -111,13 +111,12 @@ func Open(ctx context.Context, name string, options ...Option) (*Engine, error) 
 	if o.NoAsync {
 		depth = 1
 	}
-	// On a processor a step of a few hundred prompt tokens takes seconds, and everyone's next token would wait for it.
-	mixed := 0
+	stretch := 0.0
 	if info.Threads > 0 {
-		mixed = hostMixedPrefill
+		stretch = hostStretch
 	}
 	e.loop = sched.New(e.instance, sched.Options{Depth: depth, MaxQueue: o.MaxQueue, Limits: sched.Limits{
-		Context: s.Context, Slots: s.MaxSeqs, Pages: s.Pages, Step: s.Limits(), MixedPrefill: mixed, NoPrefix: o.NoPrefixCache}})
+		Context: s.Context, Slots: s.MaxSeqs, Pages: s.Pages, Step: s.Limits(), Stretch: stretch, NoPrefix: o.NoPrefixCache}})
 	o.Log.Info("ready", "model", e.info.Model, "backend", info.Backend, "device", info.Name,
 		"threads", info.Threads, "depth", depth, "context", s.Context, "kv_tokens", s.KVTokens(), "kv_dtype", s.KV.String(), "full_requests", s.KVTokens()/s.Context,
 		"max_bs", s.MaxSeqs, "batch_tokens", s.MaxTokens, "memory", e.device.Stats().String())
@@ -142,7 +141,7 @@ func openDevice(o Options) (tensor.Device, error) {
 	if backend == "" {
 		backend = "auto"
 	}
-	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, CPULevel: o.CPULevel, MemoryUtilization: o.memoryUtilization(), Profile: o.Profile, Log: o.Log})
+	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, MemoryUtilization: o.memoryUtilization(), Profile: o.Profile, Log: o.Log})
 }
 
 func (o *Options) memoryUtilization() float64 {
@@ -212,9 +211,10 @@ func (i *Instance) Close() error {
 	return errors.Join(err, deviceErr)
 }
 
-// hostMixedPrefill is how many prompt tokens a step may hold beside others' next tokens where the processor computes:
-// about what costs as much as reading the weights once, which the step does anyway.
-const hostMixedPrefill = 64
+// hostStretch is how much longer a step may take where the processor computes when it holds prompts beside others' next
+// tokens. A few hundred prompt tokens take seconds there, and everyone's next token would wait for them. Twice as long
+// computes a prompt at half the processor's speed, and leaves the 99th percentile between tokens under three times the median.
+const hostStretch = 2
 
 // hostCache bounds the cache in a machine's main memory, which is not ours alone, or in memory of unknown size: 4 GiB, or
 // one full sequence if that is more.

@@ -139,6 +139,7 @@ func (b *builder) plan(s *sequence, n int) {
 	b.left.Tokens -= n
 	if n > 1 || s.computed < len(s.req.Prompt) {
 		b.prefill -= n
+		b.step.prompts += n
 	}
 	q.Count = int32(n)
 	q.Keep = int32(b.rows(s, n, q.FirstRow))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ullm/ullm/model"
 	"github.com/ullm/ullm/tensor"
@@ -170,24 +171,27 @@ func (l *Loop) signal() {
 
 // inFlight is a step that was started and not committed.
 type inFlight struct {
-	step   *Step
-	ticket *model.Ticket
+	step    *Step
+	ticket  *model.Ticket
+	started time.Time
 }
 
 // run is the loop: take in what is new, plan and start a step if there is room in flight, else wait for the oldest.
 func (l *Loop) run() {
 	defer close(l.done)
 	var flight []inFlight
+	var ended time.Time // of the last step
 	for {
 		more := l.takeIn()
 		if more && len(flight) < l.options.Depth {
 			if step := l.policy.Next(); step != nil {
+				started := time.Now()
 				ticket, err := l.engine.Start(&step.Batch)
 				if err != nil {
 					l.fail(err, flight)
 					return
 				}
-				flight = append(flight, inFlight{step, ticket})
+				flight = append(flight, inFlight{step, ticket, started})
 				l.publish() // who was admitted waits no longer
 				continue
 			}
@@ -198,6 +202,12 @@ func (l *Loop) run() {
 				l.fail(err, flight[1:])
 				return
 			}
+			begun := flight[0].started // or, behind another step, when that had ended
+			if ended.After(begun) {
+				begun = ended
+			}
+			ended = time.Now()
+			l.policy.Took(flight[0].step, ended.Sub(begun))
 			l.policy.Commit(flight[0].step, sampled)
 			flight = flight[1:]
 			l.publish()

@@ -3,6 +3,7 @@ package sched
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/ullm/ullm/model"
 	"github.com/ullm/ullm/tensor"
@@ -14,10 +15,10 @@ type Limits struct {
 	Slots   int                  // sequences that run at once
 	Pages   int                  // KV pages
 	Step    tensor.ForwardLimits // of one step
-	// MixedPrefill bounds the prompt tokens of a step in which other sequences generate, so that a long prompt does not
-	// hold up everyone's next token; 0: only the step's own limit does.
-	MixedPrefill int
-	NoPrefix     bool // do not look up cached prefixes
+	// Stretch is how many times as long as a step without prompts one may take in which some generate and others' prompts
+	// are computed; 0: no bound. It is kept by the number of prompt tokens, and learnt from what steps take.
+	Stretch  float64
+	NoPrefix bool // do not look up cached prefixes
 }
 
 // Policy decides what each step computes. There is no prefill phase and no decode phase: every sequence has some tokens
@@ -34,6 +35,7 @@ type Policy struct {
 	waiting []*sequence // by priority, then arrival
 	running []*sequence // likewise; the last is preempted first
 	arrived int
+	pace    pace
 	stats   Counters
 }
 
@@ -80,8 +82,9 @@ func (s *sequence) wants(context int) int {
 
 // Step is a planned step.
 type Step struct {
-	Batch model.Batch
-	rows  []rowOwner // of Batch.Head
+	Batch   model.Batch
+	rows    []rowOwner // of Batch.Head
+	prompts int        // tokens of prompts in it
 }
 
 // rowOwner says whose a row of logits is.
@@ -92,7 +95,7 @@ type rowOwner struct {
 
 // NewPolicy has nothing to do yet.
 func NewPolicy(l Limits) *Policy {
-	p := &Policy{limits: l, pages: NewPages(l.Pages)}
+	p := &Policy{limits: l, pages: NewPages(l.Pages), pace: pace{stretch: l.Stretch}}
 	for i := l.Slots - 1; i >= 0; i-- {
 		p.slots = append(p.slots, int32(i))
 	}
@@ -155,8 +158,8 @@ func (p *Policy) preempt(s *sequence) {
 func (p *Policy) Next() *Step {
 	b := builder{p: p, step: &Step{}, left: p.limits.Step}
 	b.prefill = p.limits.Step.Tokens
-	if p.limits.MixedPrefill > 0 && slices.ContainsFunc(p.running, func(s *sequence) bool { return s.wants(p.limits.Context) == 1 }) {
-		b.prefill = p.limits.MixedPrefill
+	if slices.ContainsFunc(p.running, func(s *sequence) bool { return s.wants(p.limits.Context) == 1 }) {
+		b.prefill = p.pace.mixed(p.limits.Step.Tokens)
 	}
 	full := false // no page was left for someone
 	for i := 0; i < len(p.running); i++ {
@@ -174,6 +177,11 @@ func (p *Policy) Next() *Step {
 	}
 	p.stats.Steps++
 	return b.step
+}
+
+// Took tells how long the device was busy with a step.
+func (p *Policy) Took(step *Step, d time.Duration) {
+	p.pace.observe(len(step.Batch.Forward.IDs), step.prompts, d)
 }
 
 // Idle tells whether no sequence is left; steps of sequences that have ended may still be in flight.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -232,7 +233,7 @@ func TestPolicy(t *testing.T) {
 		tokens := rapid.SampledFrom([]int{1, 3, 16, 40}).Draw(t, "tokens")
 		l.Step = tensor.ForwardLimits{Tokens: tokens, Seqs: min(tokens, l.Slots), Rows: tokens, Params: l.Slots, Bias: 32,
 			Pages: rapid.IntRange(2, 8).Draw(t, "pageWrites"), History: rapid.IntRange(5, 40).Draw(t, "history")}
-		l.MixedPrefill = rapid.SampledFrom([]int{0, 1, 7}).Draw(t, "mixed")
+		l.Stretch = rapid.SampledFrom([]float64{0, 1, 2}).Draw(t, "stretch")
 		l.NoPrefix = rapid.IntRange(0, 4).Draw(t, "noPrefix") == 0
 		depth := rapid.IntRange(1, 3).Draw(t, "depth")
 
@@ -245,6 +246,7 @@ func TestPolicy(t *testing.T) {
 		}
 		var inFlight []flight
 		commit := func() {
+			p.Took(inFlight[0].step, time.Duration(rapid.IntRange(0, 1000).Draw(t, "took"))*time.Millisecond)
 			p.Commit(inFlight[0].step, inFlight[0].sampled)
 			inFlight = inFlight[1:]
 			checkInvariants(t, p)
