@@ -118,18 +118,17 @@ func Decode(ctx context.Context, in *model.Instance, depth, n, batch, promptToke
 	return spread(rates), nil
 }
 
-// runner drives an instance without a scheduler: every sequence has a fixed run of pages.
+// runner drives an instance without a scheduler. Pages are handed out as a server's are while none is let go: one after
+// the other, to whoever needs the next.
 type runner struct {
 	in     *model.Instance
 	length []int32 // tokens of each sequence
 	pages  []int32 // page-table entries written for each
-	perSeq int
+	used   int32   // pages handed out
 }
 
 func newRunner(in *model.Instance, seqs int) *runner {
-	s := in.Sizing()
-	full := (s.Context + tensor.PageTokens - 1) / tensor.PageTokens
-	return &runner{in: in, length: make([]int32, seqs), pages: make([]int32, seqs), perSeq: min(full, s.Pages/seqs)}
+	return &runner{in: in, length: make([]int32, seqs), pages: make([]int32, seqs)}
 }
 
 // step adds n tokens to a sequence's part of a batch.
@@ -144,12 +143,12 @@ func (r *runner) step(b *model.Batch, seq int, ids []int32, sample bool) error {
 	if most := r.in.Sizing().Context; int(r.length[seq]) > most {
 		return fmt.Errorf("bench: the context holds %d tokens, too few; use shorter prompts or fewer tokens", most)
 	}
-	if int(need) > r.perSeq {
-		return fmt.Errorf("bench: the KV cache holds %d tokens for each of %d sequences, too few; use a smaller batch", r.perSeq*tensor.PageTokens, len(r.length))
+	if have := r.in.Sizing().Pages; int(r.used+need-r.pages[seq]) > have {
+		return fmt.Errorf("bench: the KV cache holds %d tokens for %d sequences, too few; use a smaller batch", have*tensor.PageTokens, len(r.length))
 	}
 	for ; r.pages[seq] < need; r.pages[seq]++ {
-		page := int32(seq*r.perSeq) + r.pages[seq]
-		f.Pages = append(f.Pages, tensor.PageWrite{Slot: int32(seq), Index: r.pages[seq], Page: page})
+		f.Pages = append(f.Pages, tensor.PageWrite{Slot: int32(seq), Index: r.pages[seq], Page: r.used})
+		r.used++
 	}
 	f.IDs = append(f.IDs, ids...)
 	if sample {

@@ -122,10 +122,10 @@ func TestStepsOnModel(t *testing.T) {
 		says string
 		run  func() (Spread, error)
 	}{
-		"longer than the context":       {"context holds 100", func() (Spread, error) { return Prefill(ctx, in.Model, 101, 1) }},
-		"longer than the cache's share": {"64 tokens for each of 3", func() (Spread, error) { return Decode(ctx, in.Model, 2, 60, 3, 20, 1) }},
-		"too many sequences":            {"only 3", func() (Spread, error) { return Decode(ctx, in.Model, 2, 1, 4, 1, 1) }},
-		"interrupted":                   {"canceled", func() (Spread, error) { return Decode(ended, in.Model, 2, 5, 1, 20, 1) }},
+		"longer than the context":   {"context holds 100", func() (Spread, error) { return Prefill(ctx, in.Model, 101, 1) }},
+		"more than the cache holds": {"208 tokens for 3", func() (Spread, error) { return Decode(ctx, in.Model, 2, 60, 3, 20, 1) }},
+		"too many sequences":        {"only 3", func() (Spread, error) { return Decode(ctx, in.Model, 2, 1, 4, 1, 1) }},
+		"interrupted":               {"canceled", func() (Spread, error) { return Decode(ended, in.Model, 2, 5, 1, 20, 1) }},
 	} {
 		if _, err := c.run(); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
