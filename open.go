@@ -141,7 +141,7 @@ func openDevice(o Options) (tensor.Device, error) {
 	if backend == "" {
 		backend = "auto"
 	}
-	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, MemoryUtilization: o.memoryUtilization(), Profile: o.Profile, Log: o.Log})
+	return backends.Open(backend, o.DeviceID, backends.Options{Threads: o.Threads, CPULevel: o.CPULevel, MemoryUtilization: o.memoryUtilization(), Profile: o.Profile, Log: o.Log})
 }
 
 func (o *Options) memoryUtilization() float64 {
