@@ -74,11 +74,6 @@ func fromF16(dst *float32, src *uint16, n int)
 //go:noescape
 func fromI8(dst *float32, src *int8, s float32, n int)
 
-// affine writes (code − zero)·scale + shift, each operation rounded by itself.
-//
-//go:noescape
-func affine(dst *float32, codes *uint8, zero float32, scale float32, shift float32, n int)
-
 // fromI8Columns writes src·s for n rows of 16 columns, each column with its own scale.
 //
 //go:noescape

@@ -512,38 +512,6 @@ loop:
 end:
 	RET
 
-// func affine(dst *float32, codes *uint8, zero float32, scale float32, shift float32, n int) 
-TEXT ·affine(SB), NOSPLIT, $0-40
-	MOVD dst+0(FP), R0
-	MOVD codes+8(FP), R1
-	FMOVS zero+16(FP), F0
-	FMOVS scale+20(FP), F1
-	FMOVS shift+24(FP), F2
-	MOVD n+32(FP), R2
-	WORD $0x4e040400 // dup v0.4s, v0.s[0]
-	WORD $0x4e040421 // dup v1.4s, v1.s[0]
-	WORD $0x4e040442 // dup v2.4s, v2.s[0]
-	CBZ R2, end
-loop:
-	WORD $0xfc408425 // ldr d5, [x1], #8
-	WORD $0x2f08a4a5 // ushll v5.8h, v5.8b, #0
-	WORD $0x2f10a4a4 // ushll v4.4s, v5.4h, #0
-	WORD $0x6f10a4a5 // ushll2 v5.4s, v5.8h, #0
-	WORD $0x6e21d884 // ucvtf v4.4s, v4.4s
-	WORD $0x6e21d8a5 // ucvtf v5.4s, v5.4s
-	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e22d484 // fadd v4.4s, v4.4s, v2.4s
-	WORD $0x4ea0d4a5 // fsub v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4e22d4a5 // fadd v5.4s, v5.4s, v2.4s
-	WORD $0x3c810404 // str q4, [x0], #16
-	WORD $0x3c810405 // str q5, [x0], #16
-	SUBS $8, R2, R2
-	BNE loop
-end:
-	RET
-
 // func fromI8Columns(dst *float32, src *int8, s *float32, n int) 
 TEXT ·fromI8Columns(SB), NOSPLIT, $0-32
 	MOVD dst+0(FP), R0

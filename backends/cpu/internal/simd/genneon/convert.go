@@ -60,22 +60,6 @@ func (f *file) conversions() {
 	})
 	f.gop("RET")
 
-	f.begin("affine", "writes (code − zero)·scale + shift, each operation rounded by itself.", "dst *float32, codes *uint8, zero float32, scale float32, shift float32, n int", "")
-	for i := range 3 {
-		f.dup(i, sLane(i, 0))
-	}
-	f.each8(2, func() {
-		f.next('d', 5, 1)
-		f.floats("ushll", "ucvtf", 4, 5)
-		for i := range 2 {
-			f.op("fsub", s4(4+i), s4(4+i), s4(0))
-			f.op("fmul", s4(4+i), s4(4+i), s4(1))
-			f.op("fadd", s4(4+i), s4(4+i), s4(2))
-		}
-		f.putTwo(4, 5, 0)
-	})
-	f.gop("RET")
-
 	f.begin("fromI8Columns", "writes src·s for n rows of 16 columns, each column with its own scale.", "dst *float32, src *int8, s *float32, n int", "")
 	f.ldp(16, 17, 2, 0)
 	f.ldp(18, 19, 2, 32)
