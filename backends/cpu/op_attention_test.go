@@ -84,9 +84,14 @@ func (c *attending) step(start, count int) []byte {
 // change a bit of a token's attention.
 func TestAttentionThreads(t *testing.T) {
 	const length, many = 1560, 60
+	formats := []tensor.Format{tensor.F16, tensor.Q8_0, tensor.F32, tensor.BF16}
+	shapes := []tensor.HeadAttr{{QueryHeads: 5, KVHeads: 1, HeadDim: 32}, {QueryHeads: 4, KVHeads: 2, HeadDim: 64}}
+	if testing.Short() {
+		formats, shapes = formats[:2], shapes[:1]
+	}
 	for _, level := range cpu.Levels() {
-		for _, f := range []tensor.Format{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0} {
-			for _, a := range []tensor.HeadAttr{{QueryHeads: 4, KVHeads: 2, HeadDim: 64}, {QueryHeads: 5, KVHeads: 1, HeadDim: 32}} {
+		for _, f := range formats {
+			for _, a := range shapes {
 				c := newAttending(f, a, length, 1)
 				row := 4 * a.QueryHeads * a.HeadDim
 				var want []byte
