@@ -5,7 +5,7 @@
 //
 //	go run ./internal/kl -llama DIR -python PYTHON [-model DIR]
 //
-// Without a model it takes the embedded guide, decoded and quantised anew in each format.
+// Without a model it takes the embedded guide, decoded and quantised anew in each format. peers.py can write a larger one.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -37,6 +38,7 @@ import (
 var peersScript string
 
 func main() {
+	log.SetFlags(0)
 	var o options
 	flag.StringVar(&o.model, "model", "", "Hugging Face directory, or a GGUF file whose matrices are decoded first; none: the embedded guide")
 	flag.StringVar(&o.file, "file", "", "measure this GGUF file as it is, instead of a model in each format")
@@ -59,8 +61,7 @@ func main() {
 	}
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "kl:", err)
-		os.Exit(1)
+		log.Fatal("kl: ", err)
 	}
 }
 
@@ -113,6 +114,7 @@ func (o *options) run(ctx context.Context) (err error) {
 			return err
 		}
 		rows = append(rows, list...)
+		fmt.Fprint(os.Stderr, table(list))
 	}
 	fmt.Print(table(rows))
 	return judge(rows)
