@@ -12,10 +12,12 @@ import (
 // of one binary by specialization constants.
 var SPIRV = []string{
 	"attention", // constant 0: format of the cache
+	"dot",       // 0: format of the weight; 1: tokens and 2: rows of a cluster; 3: flags
 	"embed",     // 0: format of the table
 	"linear",    // 0: format of the weight; 1: tokens in a tile; 2: SwiGLU; 3: rows of x are whole, aligned chunks
 	"norm",
 	"prepare",
+	"quantize",
 	"rope", // 0: format of the cache
 	"rows",
 	"sample",

@@ -40,10 +40,15 @@ func open(t testing.TB, o vulkan.Options) tensor.Device {
 	return d
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conformance(t, vulkan.DotNever) }
+
+// TestConformanceDot runs quantised weights by integer dot products, which software has, and slowly.
+func TestConformanceDot(t *testing.T) { conformance(t, vulkan.DotAlways) }
+
+func conformance(t *testing.T, dot vulkan.Dot) {
 	tensortest.Run(t, func(t testing.TB, fault tensortest.Fault) tensor.Device {
 		opened := false // the suite's devices must open; TestOpenFaults fails what Open calls
-		d := open(t, vulkan.Options{Fault: func(call string) error {
+		d := open(t, vulkan.Options{Dot: dot, Fault: func(call string) error {
 			if !opened || fault == nil {
 				return nil
 			}

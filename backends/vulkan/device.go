@@ -30,12 +30,13 @@ type device struct {
 	memory   memory
 	shaders  shaders
 	transfer transfer
+	dot      bool        // quantised weights are multiplied by integer dot products
 	hung     atomic.Bool // it did not answer in time: nothing may wait for it, or touch what it works on
 	submit   sync.Mutex  // one submission at a time
 }
 
 func newDevice(in *instance, p *physical, o Options) (*device, error) {
-	d := &device{options: o, instance: in, physical: p}
+	d := &device{options: o, instance: in, physical: p, dot: o.Dot.on(p)}
 	d.Init("vulkan", o.Depth, o.Fault)
 	if o.Patience == 0 {
 		d.options.Patience = time.Minute

@@ -21,6 +21,7 @@ type launch struct {
 	groups [3]int
 	push   push
 	bound  []window // what it reads through a descriptor set
+	wait   bool     // for all launches before, of its own operation too
 }
 
 // push builds push constants: 64-bit addresses first, then 32-bit words.
@@ -63,6 +64,7 @@ type binder struct {
 	scratch  *buffer
 	node     int
 	launches []launch
+	wait     bool // of the next launch
 	err      error
 }
 
@@ -105,8 +107,9 @@ func (b *binder) fail(format string, args ...any) {
 }
 
 // launch appends a dispatch of a grid of workgroups, which reads windows of buffers as its bindings 0, 1, …
-func (b *binder) launch(k kernel, x, y int, p *push, bound ...window) {
-	b.launches = append(b.launches, launch{b.node, k, [3]int{x, y, 1}, *p, bound})
+func (b *binder) launch(k kernel, grid [3]int, p *push, bound ...window) {
+	b.launches = append(b.launches, launch{b.node, k, grid, *p, bound, b.wait})
+	b.wait = false
 }
 
 // rows is the grid for a workgroup a row, and what a shader needs to know how many are live.
@@ -199,7 +202,7 @@ func (b *binder) encode() ([]C.ullm_launch, error) {
 		o.push_bytes = C.uint32_t(4 * l.push.n)
 		o.push = *(*[32]C.uint32_t)(unsafe.Pointer(&l.push.words))
 		for _, e := range b.launches[since:i] {
-			if e.node != l.node && b.depends(e.node, l.node) {
+			if l.wait || e.node != l.node && b.depends(e.node, l.node) {
 				o.barrier = 1
 				since = i
 				break
@@ -212,8 +215,8 @@ func (b *binder) encode() ([]C.ullm_launch, error) {
 // depends tells whether node j waits for node i.
 func (b *binder) depends(i, j int) bool {
 	g := b.graph
-	if g.Nodes[i].Op == tensor.OpSample && g.Nodes[j].Op == tensor.OpSample {
+	if op := g.Nodes[i].Op; op == g.Nodes[j].Op && (op == tensor.OpSample || op == tensor.OpAttention) {
 		return true // they share the work space
 	}
-	return tensor.Depends(g, b.plan.place, g.BytesOf, &g.Nodes[i], &g.Nodes[j])
+	return tensor.Depends(g, b.plan.place, b.plan.bytesOf, &g.Nodes[i], &g.Nodes[j])
 }

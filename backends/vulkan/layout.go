@@ -122,7 +122,12 @@ func (l layout) pack(m image, row int, src []byte) {
 			b := src[c*size:][:size]
 			b = b[copy(l.beside(m, planeScale, row, c, l.padded), b):]
 			if l.per[planeHigh] > 0 {
-				b = b[copy(l.beside(m, planeHigh, row, c, l.padded), b):]
+				var high uint32
+				for k := range chunkValues {
+					high |= uint32(b[k/8]>>(k%8)&1) << fifthBit(k)
+				}
+				binary.LittleEndian.PutUint32(l.beside(m, planeHigh, row, c, l.padded), high)
+				b = b[4:]
 			}
 			var q [chunkValues]byte
 			for j, v := range b {
@@ -141,6 +146,10 @@ func (l layout) pack(m image, row int, src []byte) {
 		}
 	}
 }
+
+// fifthBit is where the word of a chunk's fifth bits has that of value k: in the byte that the value has in its word of nibbles,
+// so that a shift and a mask take those of four values. The bits of Q6_K lie the same way, two by two.
+func fifthBit(k int) int { return k%4*8 + k/4 }
 
 // packNibbles writes the low four bits of 32 values: of each eight in a word, byte j has value j low and value 4+j high.
 func packNibbles(dst []byte, q *[chunkValues]byte) {
@@ -162,7 +171,7 @@ func (l layout) packK(m image, row, c int, b []byte) {
 		var two uint64
 		for k := range q {
 			q[k] = low[k] >> (4 * (part / 2)) & 15
-			two |= uint64(high[k]>>(2*part)&3) << (2 * k)
+			two |= uint64(high[k]>>(2*part)&3) << (k/16*32 + k%4*8 + k/4%4*2)
 		}
 		packNibbles(unit, &q)
 		binary.LittleEndian.PutUint64(l.beside(m, planeHigh, row, c, l.padded), two)
@@ -173,7 +182,7 @@ func (l layout) packK(m image, row, c int, b []byte) {
 	if l.format == tensor.Q5_K {
 		var fifth uint32
 		for k := range q {
-			fifth |= uint32(values[k]>>j&1) << k
+			fifth |= uint32(values[k]>>j&1) << fifthBit(k)
 		}
 		binary.LittleEndian.PutUint32(l.beside(m, planeHigh, row, c, l.padded), fifth)
 		values = values[32:]

@@ -8,6 +8,7 @@ import (
 
 func (b *binder) linear(n *tensor.Node) {
 	bias, first := b.vector(n.In[1]), 0
+	b.roundFor(n)
 	for _, v := range n.In[2:] {
 		w := b.weight(v)
 		b.product(n.In[0], n.Out[0], w, bias, first, w.spec.Rows(), false)
@@ -17,6 +18,7 @@ func (b *binder) linear(n *tensor.Node) {
 
 func (b *binder) linearSwiGLU(n *tensor.Node) {
 	w := b.weight(n.In[1])
+	b.roundFor(n)
 	b.product(n.In[0], n.Out[0], w, 0, 0, w.spec.Rows()/2, true)
 }
 
@@ -36,24 +38,17 @@ const (
 // product multiplies by one weight, to columns of y from first. A weight or an activation that is longer than what a
 // binding reaches takes a launch for each piece.
 func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows int, swiglu bool) {
-	l, cols, stride := w.layout, w.spec.Cols, b.graph.ColsOf(y)
-	longest := int64(b.d.physical.max_storage_range)
-	tokens, take := b.capacity(x), rows
-	if n := l.planes(1)[planeValues]; n*int64(l.panels) > longest {
-		// Planes of whole pieces begin at multiples of alignment.
-		const piece = 16 * panelRows
-		take = int(longest/(n/panelRows)) / piece * piece
-	}
-	if swiglu && take < rows || take == 0 {
-		b.fail("vulkan: %s of %d × %d %s: %w on this device, whose bindings reach %d bytes", w.spec.Name, w.spec.Rows(), cols, w.spec.Format,
-			tensor.ErrUnsupported, longest)
+	if b.d.dots(w.spec) {
+		b.dotProduct(x, y, w, bias, first, rows, swiglu)
 		return
 	}
-	each := max(1, int((longest-alignment)/int64(4*cols)))
+	l, cols, stride := w.layout, w.spec.Cols, b.graph.ColsOf(y)
+	tokens, take := b.capacity(x), b.take(w, rows, swiglu)
+	each := max(1, int((int64(b.d.physical.max_storage_range)-alignment)/int64(4*cols)))
 	for t := 0; t < tokens; t += each {
 		n := min(each, tokens-t)
 		in, skip := b.windowOf(x, int64(4*cols*t), int64(4*cols*n))
-		for r := 0; r < rows; r += take {
+		for r := 0; r < rows && take > 0; r += take {
 			m := min(take, rows-r)
 			span := m
 			if swiglu {
@@ -66,16 +61,36 @@ func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows 
 			if !l.wide {
 				g.flags |= linearNarrow
 			}
-			at := bias
-			if bias != 0 {
-				at += uint64(4 * (first + r))
-			}
-			p := new(push).address(b.at(y), at, b.count(x)).
+			p := new(push).address(b.at(y), biasAt(bias, first+r), b.count(x)).
 				u32(tokens, t, cols, stride, first+r, m, l.chunks, l.padded, int(skip/4))
 			b.launch(kernel{"linear", [4]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags}},
-				(m+linearClusters*g.rows-1)/(linearClusters*g.rows), (n+g.tile-1)/g.tile, p, append(w.windows(r, span), in)...)
+				[3]int{(m + linearClusters*g.rows - 1) / (linearClusters * g.rows), (n + g.tile - 1) / g.tile, 1}, p, append(w.windows(r, span), in)...)
 		}
 	}
+}
+
+// take is how many of a weight's rows a launch reaches; 0, with an error, where that is not enough.
+func (b *binder) take(w *weight, rows int, swiglu bool) int {
+	take, longest := rows, int64(b.d.physical.max_storage_range)
+	if n := w.layout.planes(1)[planeValues]; n*int64(w.layout.panels) > longest {
+		// Planes of whole pieces begin at multiples of alignment.
+		const piece = 16 * panelRows
+		take = int(longest/(n/panelRows)) / piece * piece
+	}
+	if swiglu && take < rows || take == 0 {
+		b.fail("vulkan: %s of %d × %d %s: %w on this device, whose bindings reach %d bytes", w.spec.Name, w.spec.Rows(), w.spec.Cols, w.spec.Format,
+			tensor.ErrUnsupported, longest)
+		return 0
+	}
+	return take
+}
+
+// biasAt is the address of a bias's value i; 0 for no bias.
+func biasAt(bias uint64, i int) uint64 {
+	if bias == 0 {
+		return 0
+	}
+	return bias + uint64(4*i)
 }
 
 // windows are the planes of rows [first, first+n) of a weight, where first begins a panel.

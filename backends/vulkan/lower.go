@@ -30,7 +30,7 @@ func (b *binder) prepare(n *tensor.Node) {
 		u32(ids, seqs, pages, params, history, bias).
 		u32(int(l.Last), int(l.Params), int(l.Pages), int(l.Bias), int(l.Biases), int(l.Counts), int(l.Prompt)).
 		u32(spec.MaxPages, spec.Bias, spec.Vocab, l.PromptWords)
-	b.launch(kernel{name: "prepare"}, 1, 1, p)
+	b.launch(kernel{name: "prepare"}, [3]int{1, 1, 1}, p)
 }
 
 func (b *binder) embed(n *tensor.Node) {
@@ -41,7 +41,7 @@ func (b *binder) embed(n *tensor.Node) {
 	if w.layout.wide {
 		wide = 1
 	}
-	b.launch(kernel{"embed", [4]uint32{uint32(w.spec.Format), wide}}, b.capacity(x), 1, p)
+	b.launch(kernel{"embed", [4]uint32{uint32(w.spec.Format), wide}}, [3]int{b.capacity(x), 1, 1}, p)
 }
 
 func (b *binder) addRMSNorm(n *tensor.Node) {
@@ -49,24 +49,24 @@ func (b *binder) addRMSNorm(n *tensor.Node) {
 	if len(n.Out) == 2 {
 		sum = n.Out[0]
 	}
-	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), b.at(sum), b.at(normed), 0, b.count(x)).
+	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), b.at(sum), b.floats(normed), 0, b.count(x)).address(b.roundedTo(normed)...).
 		u32(b.capacity(x), b.graph.ColsOf(x)).f32(n.Attr.(tensor.NormAttr).Eps)
-	b.launch(kernel{name: "norm"}, b.capacity(x), 1, p)
+	b.launch(kernel{name: "norm"}, [3]int{b.capacity(x), 1, 1}, p)
 }
 
 func (b *binder) keepRows(n *tensor.Node) {
 	x, kept := n.In[0], n.In[3]
-	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), 0, b.state(n.In[4]).address(), b.at(kept), b.count(kept)).
+	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), 0, b.state(n.In[4]).address(), b.at(kept), b.count(kept), 0, 0).
 		u32(b.capacity(kept), b.graph.ColsOf(x)).f32(n.Attr.(tensor.NormAttr).Eps)
-	b.launch(kernel{name: "norm"}, b.capacity(kept), 1, p)
+	b.launch(kernel{name: "norm"}, [3]int{b.capacity(kept), 1, 1}, p)
 }
 
 func (b *binder) takeRows(n *tensor.Node) {
 	x := n.Out[0]
 	hidden := b.state(n.In[0])
-	p := new(push).address(hidden.address(), b.at(n.In[1]), b.at(x), b.count(x)).
+	p := new(push).address(hidden.address(), b.at(n.In[1]), b.floats(x), b.count(x)).address(b.roundedTo(x)...).
 		u32(b.capacity(x), b.graph.ColsOf(x), hidden.spec.Rows.Rows)
-	b.launch(kernel{name: "rows"}, b.capacity(x), 1, p)
+	b.launch(kernel{name: "rows"}, [3]int{b.capacity(x), 1, 1}, p)
 }
 
 func (b *binder) swiGLU(n *tensor.Node) {
@@ -74,7 +74,7 @@ func (b *binder) swiGLU(n *tensor.Node) {
 	const threads, most = 256, 4096
 	p := new(push).address(b.at(x), b.at(y), b.count(x)).u32(b.capacity(x), b.graph.ColsOf(y))
 	values := b.capacity(x) * b.graph.ColsOf(y)
-	b.launch(kernel{name: "swiglu"}, min((values+threads-1)/threads, most), 1, p)
+	b.launch(kernel{name: "swiglu"}, [3]int{min((values+threads-1)/threads, most), 1, 1}, p)
 }
 
 func (b *binder) qkNormRopeStore(n *tensor.Node) {
@@ -84,7 +84,7 @@ func (b *binder) qkNormRopeStore(n *tensor.Node) {
 	p := new(push).address(b.at(x), b.vector(n.In[1]), b.vector(n.In[2]), rope.address(), b.at(n.In[4]), k.address(), v.address(),
 		b.at(n.Out[0]), b.count(x), uint64(k.spec.KV.Values())).
 		u32(b.capacity(x), a.QueryHeads, a.KVHeads, a.HeadDim, rope.layout.padded*chunkValues).f32(a.Eps)
-	b.launch(kernel{"rope", [4]uint32{uint32(k.spec.KV.Format)}}, a.QueryHeads+2*a.KVHeads, b.capacity(x), p)
+	b.launch(kernel{"rope", [4]uint32{uint32(k.spec.KV.Format)}}, [3]int{a.QueryHeads + 2*a.KVHeads, b.capacity(x), 1}, p)
 }
 
 func (b *binder) sample(n *tensor.Node) {
@@ -93,5 +93,5 @@ func (b *binder) sample(n *tensor.Node) {
 	p := new(push).address(b.at(logits), b.at(n.In[1]), slots, b.at(n.Out[0]), b.count(logits), b.arena+uint64(b.plan.work)).
 		u32(int(l.Last), int(l.Params), int(l.Bias), int(l.Biases), int(l.Counts), int(l.Prompt)).
 		u32(b.capacity(logits), spec.Vocab, spec.Bias, l.PromptWords)
-	b.launch(kernel{name: "sample"}, b.capacity(logits), 1, p)
+	b.launch(kernel{name: "sample"}, [3]int{b.capacity(logits), 1, 1}, p)
 }

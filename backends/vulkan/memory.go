@@ -113,6 +113,11 @@ func copyOf(from *buffer, fromAt int64, to *buffer, toAt, n int64) C.ullm_copy {
 	}
 }
 
+// zeroOf describes n bytes of a buffer that become zero.
+func zeroOf(to *buffer, at, n int64) C.ullm_copy {
+	return C.ullm_copy{to: C.uint64_t(uintptr(to.block.buffer)), to_offset: C.uint64_t(to.at + at), bytes: C.uint64_t(n)}
+}
+
 // take finds room for n bytes, a multiple of alignment.
 func (m *memory) take(p place, n int64) (*block, int64, error) {
 	m.mu.Lock()

@@ -20,7 +20,7 @@ import (
 // What every shader assumes of a device.
 const (
 	minInvocations = 256
-	minShared      = 16 << 10
+	minShared      = 17 << 10
 	minPush        = 128
 )
 

@@ -10,14 +10,19 @@ import (
 	"github.com/ullm/ullm/tensor"
 )
 
-// plan says where a graph's results lie in the arena, and the work space that Sample needs behind them.
+// plan says where a graph's results lie in the arena, and the work space behind them that Sample or Attention needs.
 type plan struct {
-	d     *device
-	graph *tensor.Graph
-	place tensor.Placement
-	work  int64 // offset
-	total int64
+	d        *device
+	graph    *tensor.Graph
+	place    tensor.Placement
+	work     int64 // offset
+	arrivals part  // Attention's counters, with its parts behind them
+	rounding rounding
+	total    int64
 }
+
+// part is a piece of the arena.
+type part struct{ at, bytes int64 }
 
 // What the shaders' shared memory and arithmetic are laid out for.
 const (
@@ -29,20 +34,28 @@ func (d *device) Plan(g *tensor.Graph) (tensor.Plan, error) {
 	if err := g.Err(); err != nil {
 		return nil, fmt.Errorf("vulkan: %w", err)
 	}
-	p := &plan{d: d, graph: g, place: tensor.Place(g, g.BytesOf, alignment)}
-	work := int64(0)
+	p := &plan{d: d, graph: g, rounding: d.roundingOf(g)}
+	p.place = tensor.Place(g, p.bytesOf, alignment)
+	work, parts := int64(0), int64(0)
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		if err := supports(g, n); err != nil {
 			return nil, err
 		}
-		if n.Op == tensor.OpSample {
+		switch n.Op {
+		case tensor.OpSample:
 			work = max(work, g.BytesOf(n.In[0]))
+		case tensor.OpAttention:
+			a, tokens := n.Attr.(tensor.HeadAttr), g.RowsOf(n.In[0]).Cap
+			counters, rest := d.physical.splitOf(a, tokens, g.StateOf(n.In[4]).Slots.MaxPages).work(a, tokens)
+			p.arrivals.bytes, parts = max(p.arrivals.bytes, counters), max(parts, rest)
 		}
 	}
-	p.work = (p.place.Bytes + alignment - 1) / alignment * alignment
-	p.total = p.work + work
-	if work == 0 {
+	p.work = up(p.place.Bytes)
+	p.arrivals.at = up(p.work + work)
+	p.rounding.shared.at = up(p.arrivals.at + p.arrivals.bytes + parts)
+	p.total = p.rounding.shared.at + p.rounding.shared.bytes
+	if work+parts+p.rounding.shared.bytes == 0 {
 		p.total = p.place.Bytes
 	}
 	return p, nil

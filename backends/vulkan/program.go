@@ -120,6 +120,9 @@ func (p *program) record(s *slot, stage *buffer, launches []C.ullm_launch, ends 
 	if n := int64(g.InputBytes()); n > 0 {
 		in = append(in, copyOf(stage, 0, p.block, 0, n))
 	}
+	if a := p.plan.arrivals; a.bytes > 0 {
+		in = append(in, zeroOf(p.arena.buffer, a.at, a.bytes))
+	}
 	for v := tensor.Value(1); int(v) < g.Values(); v++ {
 		if o, ok := g.OutputOf(v); ok && g.BytesOf(v) > 0 {
 			out = append(out, copyOf(p.arena.buffer, p.plan.place.Offset[v], stage, int64(g.InputBytes()+o), g.BytesOf(v)))
@@ -189,6 +192,9 @@ func (b *binder) print(submissions int) string {
 	for i, l := range b.launches {
 		n := &b.graph.Nodes[l.node]
 		fmt.Fprintf(&s, "%3d %s %s %d×%d", i, n.Op, l.kernel, l.groups[0], l.groups[1])
+		if l.groups[2] > 1 {
+			fmt.Fprintf(&s, "×%d", l.groups[2])
+		}
 		if i == 0 || b.launches[i-1].node != l.node {
 			read, written := b.graph.Traffic(n)
 			fmt.Fprintf(&s, " reads %d writes %d", read, written)

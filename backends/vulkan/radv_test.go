@@ -49,8 +49,78 @@ func everyPipeline(t *testing.T, d tensor.Device, made func(kernel string) error
 	}
 }
 
+// mostOverhead is how many times the instructions that it needs the inner loop of a matrix-vector product may have.
+const mostOverhead = 1.5
+
+// tight checks the inner loop of a product of one token by a quantised weight.
+func tight(s radv.Shader, kernel string) error {
+	var format tensor.Format
+	var tile, rows, flags int
+	if n, _ := fmt.Sscanf(kernel, "dot[%d %d %d %d]", &format, &tile, &rows, &flags); n != 4 || tile != 1 {
+		return nil
+	}
+	loop := s.Loop("v_dot4")
+	if loop == nil {
+		return fmt.Errorf("there is no loop with dot products")
+	}
+	// Scalar instructions run on a unit of their own, beside those of other subgroups.
+	have := 0
+	for _, code := range loop {
+		if !strings.HasPrefix(code, "s_") {
+			have++
+		}
+	}
+	if need := needed(format, rows); float64(have) > mostOverhead*float64(need) {
+		return fmt.Errorf("the inner loop has %d instructions, %.2f times the %d that it needs; %g times is the most\n%s",
+			have, float64(have)/float64(need), need, mostOverhead, strings.Join(loop, "\n"))
+	}
+	return nil
+}
+
+// needed is how many vector instructions an invocation cannot do without for a chunk of 32 values of each of some rows, of
+// which the planes beside the values are read at once, 16 bytes by an instruction.
+func needed(f tensor.Format, rows int) int {
+	reads := func(bytes int) int { return (rows*bytes + 15) / 16 }
+	var values, unpack, high, scale, super, decode, extra, token int
+	values, scale, decode = 1, 2, 1 // a read of nibbles; f16 d, to be widened
+	unpack = 12                     // of a word of nibbles the low four, and a shift and a mask for the high ones
+	switch f {
+	case tensor.Q8_0:
+		values, unpack = 2, 0
+	case tensor.Q4_0, tensor.Q5_0:
+		token = 3 // the two sums of a block's bytes, and what the offset makes of them
+	case tensor.Q4_1, tensor.Q5_1:
+		scale, decode, extra, token = 4, 2, 2, 4 // and m, to be multiplied by the activations' scale, and by their sum, as a float
+	case tensor.Q4_K, tensor.Q5_K:
+		super, decode, extra, token = 4, 6, 2, 4 // d and dmin, and what each is multiplied by
+	case tensor.Q6_K:
+		super, decode, extra, token = 2, 7, 3, 4 // d, and for each half a scale; the second half's sum
+	}
+	switch f {
+	case tensor.Q5_0, tensor.Q5_1, tensor.Q5_K:
+		high, unpack = 4, unpack+16 // a shift, and a mask that also joins, for each four values
+	case tensor.Q6_K:
+		high, unpack = 8, unpack+16
+	}
+	const (
+		input = 3 // reads of 32 bytes, and of the scale and the sums
+		dots  = 8 // of four products
+		sum   = 3 // the integer as a float, the product of the scales, and that of the two, added
+		ends  = 1 // is the row at its end?
+	)
+	loads, planes := rows*values+reads(scale)+input, rows+3 // the rows' values, their scales, and the activations' two
+	for _, beside := range []int{high, super} {
+		if beside > 0 {
+			loads += reads(beside)
+			planes++
+		}
+	}
+	steps := planes // each to its next address
+	return loads + steps + ends + token + rows*(dots+unpack+decode+sum+extra)
+}
+
 // TestCompiledForAMD: no pipeline that Qwen3 runs in spills registers on AMD's GPUs, keeps variables in memory, or became
-// much worse than testdata/radv.tsv says.
+// much worse than testdata/radv.tsv says, and the inner loops of products by one token have little that they do not need.
 func TestCompiledForAMD(t *testing.T) {
 	c := radv.New(t)
 	var rows []radv.Row
@@ -76,6 +146,9 @@ func TestCompiledForAMD(t *testing.T) {
 					return nil
 				}
 				rows = append(rows, r)
+				if err := tight(s, kernel); err != nil {
+					t.Errorf("%s %s: %v", family, kernel, err)
+				}
 				return nil
 			})
 			if err := d.Close(); err != nil {

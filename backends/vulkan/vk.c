@@ -176,12 +176,14 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	VkPhysicalDeviceMaintenance3Properties maintenance = {.sType = ST_MAINTENANCE_3_PROPERTIES};
 	VkPhysicalDeviceDriverProperties drivers = {.sType = ST_DRIVER_PROPERTIES};
 	VkPhysicalDeviceSubgroupSizeControlProperties sizes = {.sType = ST_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+	VkPhysicalDeviceShaderIntegerDotProductProperties speeds = {.sType = ST_INTEGER_DOT_PRODUCT_PROPERTIES};
 	VkPhysicalDeviceProperties2 p = {.sType = ST_PROPERTIES_2};
 	const void *chain = NULL;
 	CHAIN(chain, subgroup);
 	CHAIN(chain, maintenance);
 	if (driver) CHAIN(chain, drivers);
 	if (control) CHAIN(chain, sizes);
+	if (dot) CHAIN(chain, speeds);
 	p.pNext = chain;
 	vkGetPhysicalDeviceProperties2(physical, &p);
 	out->driver_version = base.driverVersion;
@@ -230,6 +232,7 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	out->int8 = halves.v[1];
 	out->subgroup_control = controls.v[0];
 	out->integer_dot = dots.v[0];
+	out->integer_dot_fast = dots.v[0] && speeds.v[ACCELERATED_4X8_PACKED_SIGNED];
 
 	VkQueueFamilyProperties families[32];
 	uint32_t count = 0, best = 0;

@@ -43,7 +43,8 @@ typedef struct {
 	uint32_t shuffle; // compute shaders may shuffle within subgroups
 	uint64_t atom; // nonCoherentAtomSize
 	// features, as 0 and 1
-	uint32_t int64, buffer_address, storage16, storage8, float16, int8, subgroup_control, integer_dot, cooperative_matrix,
+	uint32_t int64, buffer_address, storage16, storage8, float16, int8, subgroup_control, cooperative_matrix, integer_dot,
+		integer_dot_fast, // of four packed signed bytes
 		memory_budget, executable_properties;
 	// memory
 	uint32_t memory_types;
@@ -95,7 +96,7 @@ int ullm_commands_create(ullm_device *d, ullm_commands *out);
 void ullm_commands_destroy(ullm_device *d, ullm_commands *c);
 
 typedef struct {
-	uint64_t from, to; // buffers
+	uint64_t from, to; // buffers; from 0: zeros
 	uint64_t from_offset, to_offset, bytes;
 } ullm_copy;
 

@@ -60,6 +60,7 @@ enum {
 	ST_VALIDATION_FEATURES = 1000247000,
 	ST_BUFFER_DEVICE_ADDRESS_FEATURES = 1000257000,
 	ST_INTEGER_DOT_PRODUCT_FEATURES = 1000280000,
+	ST_INTEGER_DOT_PRODUCT_PROPERTIES = 1000280001,
 };
 
 // Header is how every extensible struct begins.
@@ -198,6 +199,13 @@ typedef struct {
 	char driverName[256], driverInfo[256];
 	uint8_t conformance[4];
 } VkPhysicalDeviceDriverProperties;
+
+enum { ACCELERATED_4X8_PACKED_SIGNED = 4 };
+
+typedef struct {
+	HEADER;
+	VkBool32 v[30]; // see ACCELERATED_4X8_PACKED_SIGNED
+} VkPhysicalDeviceShaderIntegerDotProductProperties;
 
 typedef struct {
 	uint32_t flags, heap;

@@ -85,8 +85,11 @@ int ullm_device_create(void *get_proc, void *instance, void *physical, const ull
 	if (!core) {
 		extensions[n++] = "VK_KHR_buffer_device_address";
 	}
+	if (p->integer_dot && p->api_version < (1u << 22 | 3u << 12)) extensions[n++] = "VK_KHR_shader_integer_dot_product";
 	if (p->memory_budget) extensions[n++] = "VK_EXT_memory_budget";
 	Features4 addresses = {.sType = ST_BUFFER_DEVICE_ADDRESS_FEATURES, .v = {1}};
+	Features4 dots = {.sType = ST_INTEGER_DOT_PRODUCT_FEATURES, .v = {1}};
+	if (p->integer_dot) addresses.pNext = &dots;
 	VkPhysicalDeviceFeatures2 features = {.sType = ST_FEATURES_2, .pNext = &addresses};
 	features.features.v[FEATURE_INT64] = 1;
 	const float priority = 1;
@@ -290,8 +293,10 @@ static int begin(ullm_device *d, ullm_commands *c) {
 
 static void copies(ullm_device *d, VkCommandBuffer c, const ullm_copy *list, uint32_t n) {
 	for (uint32_t i = 0; i < n; i++) {
-		VkBufferCopy region = {list[i].from_offset, list[i].to_offset, list[i].bytes};
-		d->vkCmdCopyBuffer(c, list[i].from, list[i].to, 1, &region);
+		const ullm_copy *l = &list[i];
+		VkBufferCopy region = {l->from_offset, l->to_offset, l->bytes};
+		if (l->from == 0) d->vkCmdFillBuffer(c, l->to, l->to_offset, l->bytes, 0);
+		else d->vkCmdCopyBuffer(c, l->from, l->to, 1, &region);
 	}
 }
 

@@ -77,3 +77,35 @@ func TestTable(t *testing.T) {
 		}
 	}
 }
+
+// TestLoop: of two loops in a third the one with more products is found, to its last branch back, without hints.
+func TestLoop(t *testing.T) {
+	s := Shader{Assembly: `BB0:
+	s_mov_b32 s0, 0                       ; be800080
+BB1:
+	v_dot4_i32_i8 v0, v1, v2, v3          ; 0
+	v_dot4_i32_i8 v0, v1, v2, v3          ; 0
+	v_dot4_i32_i8 v0, v1, v2, v3          ; 0
+BB2:
+	v_dot4_i32_i8 v0, v1, v2, v3          ; 0
+	s_cbranch_scc1 BB2                    ; 0
+BB3:
+	s_waitcnt vmcnt(0)                    ; bf8c3f70
+	v_dot4c_i32_i8_e32 v0, v1, v2         ; 0
+	s_cbranch_scc0 BB5                    ; 0
+BB4:
+	v_dot4_i32_i8 v9, v1, v2, v3          ; 0
+	s_branch BB3                          ; 0
+BB5:
+	s_branch BB1                          ; 0
+	v_dot4_i32_i8 v0, v1, v2, v3          ; 0
+	s_endpgm                              ; 0
+`}
+	want := []string{"v_dot4c_i32_i8_e32 v0, v1, v2", "s_cbranch_scc0 BB5", "v_dot4_i32_i8 v9, v1, v2, v3", "s_branch BB3"}
+	if have := s.Loop("v_dot4"); !slices.Equal(have, want) {
+		t.Errorf("%q", have)
+	}
+	if have := s.Loop("v_fma"); have != nil {
+		t.Errorf("%q", have)
+	}
+}

@@ -3,7 +3,8 @@
 //
 //	values  [row][group][unit][chunk in group], units of 16 bytes: F32 8, F16 and BF16 4, Q8_0 2, others 1 of nibbles. In
 //	        a word of nibbles, byte j holds value 8w+j low and 8w+4+j high.
-//	high    [panel][chunk][row in panel]: Q5: a word of fifth bits; Q6_K: two words of two bits
+//	high    [panel][chunk][row in panel]: Q5: a word of fifth bits, byte j that of value 4g+j at bit g; Q6_K: two words of
+//	        two bits, byte j of word g/4 those of value 4g+j at bit 2(g mod 4)
 //	scale   the same: Q8_0, Q4_0, Q5_0: f16 d. Q4_1, Q5_1: f16 d and m. K: two bytes, scale and minimum (Q6_K: two scales)
 //	super   [panel][group][row in panel]: Q4_K and Q5_K f16 d and dmin, Q6_K f16 d
 layout(constant_id = 0) const uint FORMAT = 1;
@@ -45,12 +46,10 @@ Scales scalesOf(uint s, uint u) {
 // above them.
 uint bytesOf(uvec4 unit, uvec2 high, uint g) {
 	uint q = (unit[g / 2] >> (4 * (g & 1))) & 0x0f0f0f0fu;
-	// Bits above are spread to the four bytes: four times one by a multiplication, four times two in two steps.
-	if (FIFTH) q |= ((((high.x >> (4 * g)) & 0xfu) * 0x00204081u) & 0x01010101u) << 4;
+	if (FIFTH) q |= (g < 4 ? high.x << (4 - g) : high.x >> (g - 4)) & 0x10101010u;
 	if (FORMAT == Q6_K) {
-		uint h = (high[g / 4] >> (8 * (g & 3))) & 0xffu;
-		h = (h | h << 12) & 0x000f000fu;
-		q |= ((h | h << 6) & 0x03030303u) << 4;
+		uint h = high[g / 4], f = g & 3;
+		q |= (f < 3 ? h << (4 - 2 * f) : h >> 2) & 0x30303030u;
 	}
 	return q;
 }
