@@ -23,12 +23,14 @@ var four = map[string]aim{engines.Prefill(512): {0, 2.5, 1.3}, engines.Decode(1)
 // deepAims are those behind a context of 8,192 tokens, in every format.
 var deepAims = map[string]aim{engines.Prefill(8192): {0, 2, 0}, engines.Decode(1): {0, 1.3, 0}}
 
-// aimOf is what a cell of a test is held to.
-func aimOf(format, key string, t engines.Test) aim {
-	switch t.Depth {
-	case 0:
-		return aims[format][key]
-	case 8192:
+// aim is what a cell of a test is held to. At a level of instructions that was chosen, the peer is a llama.cpp built for it.
+func (r *row) aim(key string, t engines.Test) aim {
+	switch {
+	case r.level != "":
+		return aim{llama: 1}
+	case t.Depth == 0:
+		return aims[r.name][key]
+	case t.Depth == 8192:
 		return deepAims[key]
 	}
 	return aim{}
@@ -44,7 +46,7 @@ func (r ratio) missed() bool { return r.want > 0 && r.have < r.want }
 
 // ratios are a cell's figures: beside each peer, and the share of the bound.
 func (r *row) ratios(c column, t engines.Test) (list []ratio) {
-	ours, want := r.figures[0].Median(c.key), aimOf(r.name, c.key, t)
+	ours, want := r.figures[0].Median(c.key), r.aim(c.key, t)
 	for i, e := range r.engines[1:] {
 		theirs := r.figures[i+1].Median(c.key)
 		if theirs == 0 {

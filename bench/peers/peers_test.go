@@ -48,6 +48,11 @@ Under their aims:
 	if have := missedList([]*row{r}, test); have != missed {
 		t.Errorf("have\n%s\nwant\n%s", have, missed)
 	}
+	r.level = "avx2"
+	if have := missedList([]*row{r}, test); have != "" {
+		t.Errorf("at a level of its own it is held to llama.cpp's speed alone; have\n%s", have)
+	}
+	r.level = ""
 	test.Depth = 64
 	if have := ratiosTable([]*row{r}, test); strings.Contains(have, "aim") || !strings.Contains(have, "decode ×8 behind 64") {
 		t.Errorf("behind another depth there are no aims; have\n%s", have)

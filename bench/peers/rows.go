@@ -13,6 +13,7 @@ import (
 // row is one format: the engines that run it, ullm first, and what was read of each.
 type row struct {
 	name    string
+	level   string // of instructions, where one was chosen
 	engines []engines.Engine
 	figures []engines.Figures
 }
@@ -69,7 +70,7 @@ func (o *options) rows(ctx context.Context) ([]*row, error) {
 
 // row is a GGUF file with ullm and, where there is one, llama.cpp.
 func (o *options) row(name, file string) *row {
-	r := &row{name: name}
+	r := &row{name: name, level: o.level}
 	r.add(engines.Ullm{Program: o.ullm, Model: file, Level: o.level})
 	if o.llama != "" {
 		r.add(engines.Llama{Dir: o.llama, Model: file, Python: "python3", State: o.cache})
