@@ -149,14 +149,14 @@ func rowOps(i tensor.Info) []*rowOp {
 }
 
 // spread are 65 tokens of several sequences: prompts in pieces and single tokens, short and long.
-var spread = []span{{0, 20}, {100, 1}, {250, 13}, {300, 1}, {511, 3}, {7, 1}, {0, 26}}
+var spread = []span{{0, 20}, {100, 1}, {250, 13}, {300, 1}, {511, 3}, {2046, 3}, {7, 1}, {0, 23}}
 
 func ropeRows(f tensor.Format) *rowOp {
 	a, q := headAttr([2]int{2, 2}, 64), layOut(spread)
 	spec := tensor.KVSpec{Pages: q.pages, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Format: f}
 	k, v := newKV(spec).state("k"), newKV(spec).state("v")
 	qNorm, kNorm := RandomSource(Spec("q_norm", tensor.F32, 64, 1), 1), RandomSource(Spec("k_norm", tensor.F32, 64, 1), 2)
-	rope := ropeTable(600, 64, 1e6)
+	rope := ropeTable(2100, 64, 1e6)
 	return &rowOp{name: "QKNormRopeStore/" + f.String(), op: tensor.OpQKNormRopeStore, format: f, cols: (a.QueryHeads + 2*a.KVHeads) * a.HeadDim,
 		setup: Setup{Weights: []*Source{qNorm, kNorm, rope}, States: []StateInit{k, v}}, tokens: q.rows,
 		build: func(g *tensor.Graph, x, tokens tensor.Value) tensor.Value {
