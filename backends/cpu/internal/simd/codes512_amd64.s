@@ -56,22 +56,15 @@ TEXT ·codes512Q4_0P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R8*1)
-	PREFETCHT0       (R15)(R8*1)
-	PREFETCHT0       (R14)(R8*1)
-	PREFETCHT0       (R13)(R8*1)
 	VPBROADCASTD     44(BX), Z4
 	VPANDD           (AX), Z29, Z31
 	VPDPBUSD.BCST    (BX), Z31, Z4
@@ -172,29 +165,28 @@ loop:
 	VMULPS.BCST      codes512Minus<>+0(SB), Z30, Z31
 	VFMADD213PS      Z31, Z30, Z4
 	VFMADD231PS.BCST 32(BX), Z4, Z3
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000100, AX
 	ADDQ             $0x00000100, R15
 	ADDQ             $0x00000100, R14
 	ADDQ             $0x00000100, R13
 	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R8
 	DECQ             DX
 	JNE              loop
 
@@ -209,7 +201,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -222,18 +214,18 @@ TEXT ·codes512Q4_0P1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z1
 	VPANDD           (AX), Z29, Z31
 	VPDPBUSD.BCST    (BX), Z31, Z1
@@ -259,16 +251,26 @@ loop:
 	VMULPS.BCST      codes512Minus<>+0(SB), Z30, Z31
 	VFMADD213PS      Z31, Z30, Z1
 	VFMADD231PS.BCST 32(BX), Z1, Z0
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -308,22 +310,15 @@ TEXT ·codes512Q4_0P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R8*1)
-	PREFETCHT0       (R15)(R8*1)
-	PREFETCHT0       (R14)(R8*1)
-	PREFETCHT0       (R13)(R8*1)
 	VPBROADCASTD     44(BX), Z8
 	VPBROADCASTD     44(BX)(CX*1), Z9
 	VPANDD           (AX), Z29, Z31
@@ -468,29 +463,28 @@ loop:
 	VFMADD231PS.BCST 32(BX), Z8, Z6
 	VFMADD213PS      Z31, Z30, Z9
 	VFMADD231PS.BCST 32(BX)(CX*1), Z9, Z7
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000100, AX
 	ADDQ             $0x00000100, R15
 	ADDQ             $0x00000100, R14
 	ADDQ             $0x00000100, R13
 	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R8
 	DECQ             DX
 	JNE              loop
 
@@ -510,7 +504,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -526,18 +520,18 @@ TEXT ·codes512Q4_0P1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z2
 	VPBROADCASTD     44(BX)(CX*1), Z3
 	VPANDD           (AX), Z29, Z31
@@ -574,16 +568,26 @@ loop:
 	VFMADD231PS.BCST 32(BX), Z2, Z0
 	VFMADD213PS      Z31, Z30, Z3
 	VFMADD231PS.BCST 32(BX)(CX*1), Z3, Z1
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -595,7 +599,7 @@ end:
 	RET
 
 // func codes512Q4_0P2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -621,19 +625,18 @@ TEXT ·codes512Q4_0P2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
 	VPBROADCASTD     44(BX), Z6
 	VPBROADCASTD     44(BX)(CX*1), Z7
 	VPBROADCASTD     44(BX)(CX*2), Z8
@@ -728,21 +731,35 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*1), Z7, Z4
 	VFMADD213PS      Z31, Z30, Z8
 	VFMADD231PS.BCST 32(BX)(CX*2), Z8, Z5
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000100, R15
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R10
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	DECQ             R13
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	ADDQ             $0x00000240, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000100, R15
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -759,7 +776,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -778,18 +795,18 @@ TEXT ·codes512Q4_0P1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z3
 	VPBROADCASTD     44(BX)(CX*1), Z4
 	VPBROADCASTD     44(BX)(CX*2), Z5
@@ -837,16 +854,26 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z1
 	VFMADD213PS      Z31, Z30, Z5
 	VFMADD231PS.BCST 32(BX)(CX*2), Z5, Z2
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -860,7 +887,7 @@ end:
 	RET
 
 // func codes512Q4_0P2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -891,21 +918,20 @@ TEXT ·codes512Q4_0P2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
 	VPBROADCASTD     44(BX), Z8
 	VPBROADCASTD     44(BX)(CX*1), Z9
 	VPBROADCASTD     44(BX)(CX*2), Z10
@@ -1022,22 +1048,36 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*2), Z10, Z6
 	VFMADD213PS      Z31, Z30, Z11
 	VFMADD231PS.BCST 32(SI), Z11, Z7
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000100, R15
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R10
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	DECQ             R13
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	ADDQ             $0x00000240, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000100, R15
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -1057,7 +1097,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1079,20 +1119,20 @@ TEXT ·codes512Q4_0P1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z4
 	VPBROADCASTD     44(BX)(CX*1), Z5
 	VPBROADCASTD     44(BX)(CX*2), Z6
@@ -1151,17 +1191,27 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*2), Z6, Z2
 	VFMADD213PS      Z31, Z30, Z7
 	VFMADD231PS.BCST 32(SI), Z7, Z3
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -1177,7 +1227,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1202,20 +1252,20 @@ TEXT ·codes512Q4_0P1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z5
 	VPBROADCASTD     44(BX)(CX*1), Z6
 	VPBROADCASTD     44(BX)(CX*2), Z7
@@ -1285,17 +1335,27 @@ loop:
 	VFMADD231PS.BCST 32(SI), Z8, Z3
 	VFMADD213PS      Z31, Z30, Z9
 	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z4
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -1313,7 +1373,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1341,20 +1401,20 @@ TEXT ·codes512Q4_0P1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z6
 	VPBROADCASTD     44(BX)(CX*1), Z7
 	VPBROADCASTD     44(BX)(CX*2), Z8
@@ -1435,17 +1495,27 @@ loop:
 	VFMADD231PS.BCST 32(SI)(CX*1), Z10, Z4
 	VFMADD213PS      Z31, Z30, Z11
 	VFMADD231PS.BCST 32(SI)(CX*2), Z11, Z5
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -1465,7 +1535,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1496,6 +1566,9 @@ TEXT ·codes512Q4_0P1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -1504,14 +1577,11 @@ begin:
 	LEAQ         (R8)(CX*2), R8
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z7
 	VPBROADCASTD     44(BX)(CX*1), Z8
 	VPBROADCASTD     44(BX)(CX*2), Z9
@@ -1603,18 +1673,28 @@ loop:
 	VFMADD231PS.BCST 32(SI)(CX*2), Z12, Z5
 	VFMADD213PS      Z31, Z30, Z13
 	VFMADD231PS.BCST 32(R8), Z13, Z6
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -1636,7 +1716,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1670,6 +1750,9 @@ TEXT ·codes512Q4_0P1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -1678,14 +1761,11 @@ begin:
 	LEAQ         (R8)(CX*2), R8
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z8
 	VPBROADCASTD     44(BX)(CX*1), Z9
 	VPBROADCASTD     44(BX)(CX*2), Z10
@@ -1788,18 +1868,28 @@ loop:
 	VFMADD231PS.BCST 32(R8), Z14, Z6
 	VFMADD213PS      Z31, Z30, Z15
 	VFMADD231PS.BCST 32(R8)(CX*1), Z15, Z7
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -1823,7 +1913,7 @@ end:
 	RET
 
 // func codes512Q4_0P1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_0P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1875,6 +1965,9 @@ TEXT ·codes512Q4_0P1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -1887,14 +1980,11 @@ begin:
 	LEAQ         (R10)(CX*2), R10
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     44(BX), Z14
 	VPBROADCASTD     44(BX)(CX*1), Z15
 	VPBROADCASTD     44(BX)(CX*2), Z16
@@ -2063,20 +2153,30 @@ loop:
 	VFMADD231PS.BCST 32(R10), Z26, Z12
 	VFMADD213PS      Z31, Z30, Z27
 	VFMADD231PS.BCST 32(R10)(CX*1), Z27, Z13
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000e0, R11
-	SUBQ             $0x000000e0, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000120, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000e0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -2133,22 +2233,15 @@ TEXT ·codes512Q4_1P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R8*1)
-	PREFETCHT0        (R15)(R8*1)
-	PREFETCHT0        (R14)(R8*1)
-	PREFETCHT0        (R13)(R8*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z4
 	VPANDD            (AX), Z29, Z31
 	VPDPBUSD.BCST     (BX), Z31, Z4
@@ -2257,29 +2350,28 @@ loop:
 	VFMADD231PS.BCST  32(BX), Z4, Z3
 	VCVTPH2PS         32(R13)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z3
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        64(AX)(R10*1)
-	PREFETCHT0        128(AX)(R10*1)
-	PREFETCHT0        192(AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
-	PREFETCHT0        64(R15)(R10*1)
-	PREFETCHT0        128(R15)(R10*1)
-	PREFETCHT0        192(R15)(R10*1)
-	PREFETCHT0        (R14)(R10*1)
-	PREFETCHT0        64(R14)(R10*1)
-	PREFETCHT0        128(R14)(R10*1)
-	PREFETCHT0        192(R14)(R10*1)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)(R10*1)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)(R10*1)
+	PREFETCHT0        1024(AX)
+	PREFETCHT0        1088(AX)
+	PREFETCHT0        1152(AX)
+	PREFETCHT0        1216(AX)
+	PREFETCHT0        1024(R15)
+	PREFETCHT0        1088(R15)
+	PREFETCHT0        1152(R15)
+	PREFETCHT0        1216(R15)
+	PREFETCHT0        1024(R14)
+	PREFETCHT0        1088(R14)
+	PREFETCHT0        1152(R14)
+	PREFETCHT0        1216(R14)
+	PREFETCHT0        1024(R13)
+	PREFETCHT0        1088(R13)
+	PREFETCHT0        1152(R13)
+	PREFETCHT0        1216(R13)
 	ADDQ              $0x00000040, BX
 	ADDQ              $0x00000100, AX
 	ADDQ              $0x00000100, R15
 	ADDQ              $0x00000100, R14
 	ADDQ              $0x00000100, R13
 	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R8
 	DECQ              DX
 	JNE               loop
 
@@ -2294,7 +2386,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2307,18 +2399,18 @@ TEXT ·codes512Q4_1P1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z1
 	VPANDD            (AX), Z29, Z31
 	VPDPBUSD.BCST     (BX), Z31, Z1
@@ -2346,16 +2438,26 @@ loop:
 	VFMADD231PS.BCST  32(BX), Z1, Z0
 	VCVTPH2PS         32(AX)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z0
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -2395,22 +2497,15 @@ TEXT ·codes512Q4_1P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R8*1)
-	PREFETCHT0        (R15)(R8*1)
-	PREFETCHT0        (R14)(R8*1)
-	PREFETCHT0        (R13)(R8*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
 	VPANDD            (AX), Z29, Z31
@@ -2567,29 +2662,28 @@ loop:
 	VCVTPH2PS         32(R13)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z6
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z7
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        64(AX)(R10*1)
-	PREFETCHT0        128(AX)(R10*1)
-	PREFETCHT0        192(AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
-	PREFETCHT0        64(R15)(R10*1)
-	PREFETCHT0        128(R15)(R10*1)
-	PREFETCHT0        192(R15)(R10*1)
-	PREFETCHT0        (R14)(R10*1)
-	PREFETCHT0        64(R14)(R10*1)
-	PREFETCHT0        128(R14)(R10*1)
-	PREFETCHT0        192(R14)(R10*1)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)(R10*1)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)(R10*1)
+	PREFETCHT0        1024(AX)
+	PREFETCHT0        1088(AX)
+	PREFETCHT0        1152(AX)
+	PREFETCHT0        1216(AX)
+	PREFETCHT0        1024(R15)
+	PREFETCHT0        1088(R15)
+	PREFETCHT0        1152(R15)
+	PREFETCHT0        1216(R15)
+	PREFETCHT0        1024(R14)
+	PREFETCHT0        1088(R14)
+	PREFETCHT0        1152(R14)
+	PREFETCHT0        1216(R14)
+	PREFETCHT0        1024(R13)
+	PREFETCHT0        1088(R13)
+	PREFETCHT0        1152(R13)
+	PREFETCHT0        1216(R13)
 	ADDQ              $0x00000040, BX
 	ADDQ              $0x00000100, AX
 	ADDQ              $0x00000100, R15
 	ADDQ              $0x00000100, R14
 	ADDQ              $0x00000100, R13
 	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R8
 	DECQ              DX
 	JNE               loop
 
@@ -2609,7 +2703,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2625,18 +2719,18 @@ TEXT ·codes512Q4_1P1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z2
 	VPBROADCASTD      codes512Start<>+0(SB), Z3
 	VPANDD            (AX), Z29, Z31
@@ -2676,16 +2770,26 @@ loop:
 	VCVTPH2PS         32(AX)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z0
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -2697,7 +2801,7 @@ end:
 	RET
 
 // func codes512Q4_1P2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2723,19 +2827,18 @@ TEXT ·codes512Q4_1P2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
@@ -2838,21 +2941,36 @@ loop:
 	VFNMADD231PS.BCST 36(BX), Z30, Z3
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z4
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z5
-	PREFETCHT0        (AX)(R14*1)
-	PREFETCHT0        64(AX)(R14*1)
-	PREFETCHT0        128(AX)(R14*1)
-	PREFETCHT0        192(AX)(R14*1)
-	PREFETCHT0        (R15)(R14*1)
-	PREFETCHT0        64(R15)(R14*1)
-	PREFETCHT0        128(R15)(R14*1)
-	PREFETCHT0        192(R15)(R14*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000100, AX
-	ADDQ              $0x00000100, R15
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R10
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        2048(AX)
+	PREFETCHT0        2112(AX)
+	PREFETCHT0        2176(AX)
+	PREFETCHT0        2240(AX)
+	PREFETCHT0        2048(R15)
+	PREFETCHT0        2112(R15)
+	PREFETCHT0        2176(R15)
+	PREFETCHT0        2240(R15)
+	DECQ              R13
+	JNE               round
+	MOVQ              104(DI), R13
+	PREFETCHT1        (R14)
+	PREFETCHT1        64(R14)
+	PREFETCHT1        128(R14)
+	PREFETCHT1        192(R14)
+	PREFETCHT1        256(R14)
+	PREFETCHT1        320(R14)
+	PREFETCHT1        384(R14)
+	PREFETCHT1        448(R14)
+	PREFETCHT1        512(R14)
+	PREFETCHT1        576(R14)
+	ADDQ              $0x00000280, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000100, R15
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -2869,7 +2987,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2888,18 +3006,18 @@ TEXT ·codes512Q4_1P1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z3
 	VPBROADCASTD      codes512Start<>+0(SB), Z4
 	VPBROADCASTD      codes512Start<>+0(SB), Z5
@@ -2951,16 +3069,26 @@ loop:
 	VFNMADD231PS.BCST 36(BX), Z30, Z0
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -2974,7 +3102,7 @@ end:
 	RET
 
 // func codes512Q4_1P2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3005,21 +3133,20 @@ TEXT ·codes512Q4_1P2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
 	VPBROADCASTD      codes512Start<>+0(SB), Z10
@@ -3146,22 +3273,37 @@ loop:
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z5
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z6
 	VFNMADD231PS.BCST 36(SI), Z30, Z7
-	PREFETCHT0        (AX)(R14*1)
-	PREFETCHT0        64(AX)(R14*1)
-	PREFETCHT0        128(AX)(R14*1)
-	PREFETCHT0        192(AX)(R14*1)
-	PREFETCHT0        (R15)(R14*1)
-	PREFETCHT0        64(R15)(R14*1)
-	PREFETCHT0        128(R15)(R14*1)
-	PREFETCHT0        192(R15)(R14*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000100, AX
-	ADDQ              $0x00000100, R15
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R10
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        2048(AX)
+	PREFETCHT0        2112(AX)
+	PREFETCHT0        2176(AX)
+	PREFETCHT0        2240(AX)
+	PREFETCHT0        2048(R15)
+	PREFETCHT0        2112(R15)
+	PREFETCHT0        2176(R15)
+	PREFETCHT0        2240(R15)
+	DECQ              R13
+	JNE               round
+	MOVQ              104(DI), R13
+	PREFETCHT1        (R14)
+	PREFETCHT1        64(R14)
+	PREFETCHT1        128(R14)
+	PREFETCHT1        192(R14)
+	PREFETCHT1        256(R14)
+	PREFETCHT1        320(R14)
+	PREFETCHT1        384(R14)
+	PREFETCHT1        448(R14)
+	PREFETCHT1        512(R14)
+	PREFETCHT1        576(R14)
+	ADDQ              $0x00000280, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000100, R15
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -3181,7 +3323,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3203,20 +3345,20 @@ TEXT ·codes512Q4_1P1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z4
 	VPBROADCASTD      codes512Start<>+0(SB), Z5
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
@@ -3280,17 +3422,27 @@ loop:
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFNMADD231PS.BCST 36(SI), Z30, Z3
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -3306,7 +3458,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3331,20 +3483,20 @@ TEXT ·codes512Q4_1P1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z5
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
@@ -3420,17 +3572,27 @@ loop:
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFNMADD231PS.BCST 36(SI), Z30, Z3
 	VFNMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -3448,7 +3610,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3476,20 +3638,20 @@ TEXT ·codes512Q4_1P1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
@@ -3577,17 +3739,27 @@ loop:
 	VFNMADD231PS.BCST 36(SI), Z30, Z3
 	VFNMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFNMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -3607,7 +3779,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3638,6 +3810,9 @@ TEXT ·codes512Q4_1P1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -3646,14 +3821,11 @@ begin:
 	LEAQ         (R8)(CX*2), R8
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
@@ -3753,18 +3925,28 @@ loop:
 	VFNMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFNMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFNMADD231PS.BCST 36(R8), Z30, Z6
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000040, R8
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -3786,7 +3968,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3820,6 +4002,9 @@ TEXT ·codes512Q4_1P1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -3828,14 +4013,11 @@ begin:
 	LEAQ         (R8)(CX*2), R8
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
 	VPBROADCASTD      codes512Start<>+0(SB), Z10
@@ -3947,18 +4129,28 @@ loop:
 	VFNMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFNMADD231PS.BCST 36(R8), Z30, Z6
 	VFNMADD231PS.BCST 36(R8)(CX*1), Z30, Z7
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000040, R8
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -3982,7 +4174,7 @@ end:
 	RET
 
 // func codes512Q4_1P1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_1P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4034,6 +4226,9 @@ TEXT ·codes512Q4_1P1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -4046,14 +4241,11 @@ begin:
 	LEAQ         (R10)(CX*2), R10
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z14
 	VPBROADCASTD      codes512Start<>+0(SB), Z15
 	VPBROADCASTD      codes512Start<>+0(SB), Z16
@@ -4237,20 +4429,30 @@ loop:
 	VFNMADD231PS.BCST 36(R9)(CX*2), Z30, Z11
 	VFNMADD231PS.BCST 36(R10), Z30, Z12
 	VFNMADD231PS.BCST 36(R10)(CX*1), Z30, Z13
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000040, R8
-	ADDQ              $0x00000040, R9
-	ADDQ              $0x00000040, R10
-	ADDQ              $0x00000100, AX
-	SUBQ              $0x000000c0, R11
-	SUBQ              $0x000000c0, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	ADDQ              $0x00000140, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000c0, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -4317,23 +4519,16 @@ TEXT ·codes512Q5_0P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R8*1)
-	PREFETCHT0       (R15)(R8*1)
-	PREFETCHT0       (R14)(R8*1)
-	PREFETCHT0       (R13)(R8*1)
 	VPBROADCASTD     48(BX), Z4
 	VPANDD           (AX), Z29, Z31
 	VPSLLW           $0x04, 256(AX), Z30
@@ -4498,33 +4693,32 @@ loop:
 	VMULPS.BCST      codes512Minus<>+0(SB), Z30, Z31
 	VFMADD213PS      Z31, Z30, Z4
 	VFMADD231PS.BCST 32(BX), Z4, Z3
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       256(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       256(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       256(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
-	PREFETCHT0       256(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000140, AX
 	ADDQ             $0x00000140, R15
 	ADDQ             $0x00000140, R14
 	ADDQ             $0x00000140, R13
 	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R8
 	DECQ             DX
 	JNE              loop
 
@@ -4539,7 +4733,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4552,19 +4746,19 @@ TEXT ·codes512Q5_0P1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z1
 	VPANDD           (AX), Z29, Z31
 	VPSLLW           $0x04, 256(AX), Z30
@@ -4606,17 +4800,28 @@ loop:
 	VMULPS.BCST      codes512Minus<>+0(SB), Z30, Z31
 	VFMADD213PS      Z31, Z30, Z1
 	VFMADD231PS.BCST 32(BX), Z1, Z0
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -4656,23 +4861,16 @@ TEXT ·codes512Q5_0P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R8*1)
-	PREFETCHT0       (R15)(R8*1)
-	PREFETCHT0       (R14)(R8*1)
-	PREFETCHT0       (R13)(R8*1)
 	VPBROADCASTD     48(BX), Z8
 	VPBROADCASTD     48(BX)(CX*1), Z9
 	VPANDD           (AX), Z29, Z31
@@ -4881,33 +5079,32 @@ loop:
 	VFMADD231PS.BCST 32(BX), Z8, Z6
 	VFMADD213PS      Z31, Z30, Z9
 	VFMADD231PS.BCST 32(BX)(CX*1), Z9, Z7
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       256(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       256(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       256(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
-	PREFETCHT0       256(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000140, AX
 	ADDQ             $0x00000140, R15
 	ADDQ             $0x00000140, R14
 	ADDQ             $0x00000140, R13
 	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R8
 	DECQ             DX
 	JNE              loop
 
@@ -4927,7 +5124,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4943,19 +5140,19 @@ TEXT ·codes512Q5_0P1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z2
 	VPBROADCASTD     48(BX)(CX*1), Z3
 	VPANDD           (AX), Z29, Z31
@@ -5008,17 +5205,28 @@ loop:
 	VFMADD231PS.BCST 32(BX), Z2, Z0
 	VFMADD213PS      Z31, Z30, Z3
 	VFMADD231PS.BCST 32(BX)(CX*1), Z3, Z1
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -5030,7 +5238,7 @@ end:
 	RET
 
 // func codes512Q5_0P2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5056,20 +5264,19 @@ TEXT ·codes512Q5_0P2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
 	VPBROADCASTD     48(BX), Z6
 	VPBROADCASTD     48(BX)(CX*1), Z7
 	VPBROADCASTD     48(BX)(CX*2), Z8
@@ -5196,23 +5403,39 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*1), Z7, Z4
 	VFMADD213PS      Z31, Z30, Z8
 	VFMADD231PS.BCST 32(BX)(CX*2), Z8, Z5
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       256(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	PREFETCHT0       256(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	ADDQ             $0x00000140, R15
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R10
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2304(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	PREFETCHT0       2304(R15)
+	DECQ             R13
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	PREFETCHT1       640(R14)
+	ADDQ             $0x000002c0, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	ADDQ $0x00000140, R15
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -5229,7 +5452,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5248,19 +5471,19 @@ TEXT ·codes512Q5_0P1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z3
 	VPBROADCASTD     48(BX)(CX*1), Z4
 	VPBROADCASTD     48(BX)(CX*2), Z5
@@ -5324,17 +5547,28 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z1
 	VFMADD213PS      Z31, Z30, Z5
 	VFMADD231PS.BCST 32(BX)(CX*2), Z5, Z2
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -5348,7 +5582,7 @@ end:
 	RET
 
 // func codes512Q5_0P2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5379,6 +5613,9 @@ TEXT ·codes512Q5_0P2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -5386,15 +5623,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
 	VPBROADCASTD     48(BX), Z8
 	VPBROADCASTD     48(BX)(CX*1), Z9
 	VPBROADCASTD     48(BX)(CX*2), Z10
@@ -5543,24 +5776,40 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*2), Z10, Z6
 	VFMADD213PS      Z31, Z30, Z11
 	VFMADD231PS.BCST 32(SI), Z11, Z7
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       256(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	PREFETCHT0       256(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	ADDQ             $0x00000140, R15
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R10
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2304(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	PREFETCHT0       2304(R15)
+	DECQ             R13
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	PREFETCHT1       640(R14)
+	ADDQ             $0x000002c0, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	ADDQ $0x00000140, R15
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -5580,7 +5829,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5602,6 +5851,9 @@ TEXT ·codes512Q5_0P1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -5609,14 +5861,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z4
 	VPBROADCASTD     48(BX)(CX*1), Z5
 	VPBROADCASTD     48(BX)(CX*2), Z6
@@ -5691,18 +5940,29 @@ loop:
 	VFMADD231PS.BCST 32(BX)(CX*2), Z6, Z2
 	VFMADD213PS      Z31, Z30, Z7
 	VFMADD231PS.BCST 32(SI), Z7, Z3
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -5718,7 +5978,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5743,6 +6003,9 @@ TEXT ·codes512Q5_0P1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -5750,14 +6013,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z5
 	VPBROADCASTD     48(BX)(CX*1), Z6
 	VPBROADCASTD     48(BX)(CX*2), Z7
@@ -5843,18 +6103,29 @@ loop:
 	VFMADD231PS.BCST 32(SI), Z8, Z3
 	VFMADD213PS      Z31, Z30, Z9
 	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z4
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -5872,7 +6143,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5900,6 +6171,9 @@ TEXT ·codes512Q5_0P1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -5907,14 +6181,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z6
 	VPBROADCASTD     48(BX)(CX*1), Z7
 	VPBROADCASTD     48(BX)(CX*2), Z8
@@ -6011,18 +6282,29 @@ loop:
 	VFMADD231PS.BCST 32(SI)(CX*1), Z10, Z4
 	VFMADD213PS      Z31, Z30, Z11
 	VFMADD231PS.BCST 32(SI)(CX*2), Z11, Z5
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -6042,7 +6324,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6073,6 +6355,9 @@ TEXT ·codes512Q5_0P1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -6082,14 +6367,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z7
 	VPBROADCASTD     48(BX)(CX*1), Z8
 	VPBROADCASTD     48(BX)(CX*2), Z9
@@ -6197,19 +6479,30 @@ loop:
 	VFMADD231PS.BCST 32(SI)(CX*2), Z12, Z5
 	VFMADD213PS      Z31, Z30, Z13
 	VFMADD231PS.BCST 32(R8), Z13, Z6
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -6231,7 +6524,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6265,6 +6558,9 @@ TEXT ·codes512Q5_0P1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -6274,14 +6570,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z8
 	VPBROADCASTD     48(BX)(CX*1), Z9
 	VPBROADCASTD     48(BX)(CX*2), Z10
@@ -6400,19 +6693,30 @@ loop:
 	VFMADD231PS.BCST 32(R8), Z14, Z6
 	VFMADD213PS      Z31, Z30, Z15
 	VFMADD231PS.BCST 32(R8)(CX*1), Z15, Z7
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -6436,7 +6740,7 @@ end:
 	RET
 
 // func codes512Q5_0P1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_0P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6488,6 +6792,9 @@ TEXT ·codes512Q5_0P1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -6501,14 +6808,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0       (AX)(R13*1)
 	VPBROADCASTD     48(BX), Z14
 	VPBROADCASTD     48(BX)(CX*1), Z15
 	VPBROADCASTD     48(BX)(CX*2), Z16
@@ -6693,21 +6997,32 @@ loop:
 	VFMADD231PS.BCST 32(R10), Z26, Z12
 	VFMADD213PS      Z31, Z30, Z27
 	VFMADD231PS.BCST 32(R10)(CX*1), Z27, Z13
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000120, R11
-	SUBQ             $0x00000120, R13
-	DECQ             DX
-	JNE              loop
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000160, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000120, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -6764,23 +7079,16 @@ TEXT ·codes512Q5_1P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R8*1)
-	PREFETCHT0        (R15)(R8*1)
-	PREFETCHT0        (R14)(R8*1)
-	PREFETCHT0        (R13)(R8*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z4
 	VPANDD            (AX), Z29, Z31
 	VPSLLW            $0x04, 256(AX), Z30
@@ -6953,33 +7261,32 @@ loop:
 	VFMADD231PS.BCST  32(BX), Z4, Z3
 	VCVTPH2PS         32(R13)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z3
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        64(AX)(R10*1)
-	PREFETCHT0        128(AX)(R10*1)
-	PREFETCHT0        192(AX)(R10*1)
-	PREFETCHT0        256(AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
-	PREFETCHT0        64(R15)(R10*1)
-	PREFETCHT0        128(R15)(R10*1)
-	PREFETCHT0        192(R15)(R10*1)
-	PREFETCHT0        256(R15)(R10*1)
-	PREFETCHT0        (R14)(R10*1)
-	PREFETCHT0        64(R14)(R10*1)
-	PREFETCHT0        128(R14)(R10*1)
-	PREFETCHT0        192(R14)(R10*1)
-	PREFETCHT0        256(R14)(R10*1)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)(R10*1)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)(R10*1)
-	PREFETCHT0        256(R13)(R10*1)
+	PREFETCHT0        1024(AX)
+	PREFETCHT0        1088(AX)
+	PREFETCHT0        1152(AX)
+	PREFETCHT0        1216(AX)
+	PREFETCHT0        1280(AX)
+	PREFETCHT0        1024(R15)
+	PREFETCHT0        1088(R15)
+	PREFETCHT0        1152(R15)
+	PREFETCHT0        1216(R15)
+	PREFETCHT0        1280(R15)
+	PREFETCHT0        1024(R14)
+	PREFETCHT0        1088(R14)
+	PREFETCHT0        1152(R14)
+	PREFETCHT0        1216(R14)
+	PREFETCHT0        1280(R14)
+	PREFETCHT0        1024(R13)
+	PREFETCHT0        1088(R13)
+	PREFETCHT0        1152(R13)
+	PREFETCHT0        1216(R13)
+	PREFETCHT0        1280(R13)
 	ADDQ              $0x00000040, BX
 	ADDQ              $0x00000140, AX
 	ADDQ              $0x00000140, R15
 	ADDQ              $0x00000140, R14
 	ADDQ              $0x00000140, R13
 	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R8
 	DECQ              DX
 	JNE               loop
 
@@ -6994,7 +7301,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7007,19 +7314,19 @@ TEXT ·codes512Q5_1P1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z1
 	VPANDD            (AX), Z29, Z31
 	VPSLLW            $0x04, 256(AX), Z30
@@ -7063,17 +7370,28 @@ loop:
 	VFMADD231PS.BCST  32(BX), Z1, Z0
 	VCVTPH2PS         32(AX)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z0
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -7113,23 +7431,16 @@ TEXT ·codes512Q5_1P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R8*1)
-	PREFETCHT0        (R15)(R8*1)
-	PREFETCHT0        (R14)(R8*1)
-	PREFETCHT0        (R13)(R8*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
 	VPANDD            (AX), Z29, Z31
@@ -7350,33 +7661,32 @@ loop:
 	VCVTPH2PS         32(R13)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z6
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z7
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        64(AX)(R10*1)
-	PREFETCHT0        128(AX)(R10*1)
-	PREFETCHT0        192(AX)(R10*1)
-	PREFETCHT0        256(AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
-	PREFETCHT0        64(R15)(R10*1)
-	PREFETCHT0        128(R15)(R10*1)
-	PREFETCHT0        192(R15)(R10*1)
-	PREFETCHT0        256(R15)(R10*1)
-	PREFETCHT0        (R14)(R10*1)
-	PREFETCHT0        64(R14)(R10*1)
-	PREFETCHT0        128(R14)(R10*1)
-	PREFETCHT0        192(R14)(R10*1)
-	PREFETCHT0        256(R14)(R10*1)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)(R10*1)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)(R10*1)
-	PREFETCHT0        256(R13)(R10*1)
+	PREFETCHT0        1024(AX)
+	PREFETCHT0        1088(AX)
+	PREFETCHT0        1152(AX)
+	PREFETCHT0        1216(AX)
+	PREFETCHT0        1280(AX)
+	PREFETCHT0        1024(R15)
+	PREFETCHT0        1088(R15)
+	PREFETCHT0        1152(R15)
+	PREFETCHT0        1216(R15)
+	PREFETCHT0        1280(R15)
+	PREFETCHT0        1024(R14)
+	PREFETCHT0        1088(R14)
+	PREFETCHT0        1152(R14)
+	PREFETCHT0        1216(R14)
+	PREFETCHT0        1280(R14)
+	PREFETCHT0        1024(R13)
+	PREFETCHT0        1088(R13)
+	PREFETCHT0        1152(R13)
+	PREFETCHT0        1216(R13)
+	PREFETCHT0        1280(R13)
 	ADDQ              $0x00000040, BX
 	ADDQ              $0x00000140, AX
 	ADDQ              $0x00000140, R15
 	ADDQ              $0x00000140, R14
 	ADDQ              $0x00000140, R13
 	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R8
 	DECQ              DX
 	JNE               loop
 
@@ -7396,7 +7706,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7412,19 +7722,19 @@ TEXT ·codes512Q5_1P1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z2
 	VPBROADCASTD      codes512Start<>+0(SB), Z3
 	VPANDD            (AX), Z29, Z31
@@ -7480,17 +7790,28 @@ loop:
 	VCVTPH2PS         32(AX)(R11*1), Z30
 	VFNMADD231PS.BCST 36(BX), Z30, Z0
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -7502,7 +7823,7 @@ end:
 	RET
 
 // func codes512Q5_1P2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7528,20 +7849,19 @@ TEXT ·codes512Q5_1P2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
@@ -7676,23 +7996,40 @@ loop:
 	VFNMADD231PS.BCST 36(BX), Z30, Z3
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z4
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z5
-	PREFETCHT0        (AX)(R14*1)
-	PREFETCHT0        64(AX)(R14*1)
-	PREFETCHT0        128(AX)(R14*1)
-	PREFETCHT0        192(AX)(R14*1)
-	PREFETCHT0        256(AX)(R14*1)
-	PREFETCHT0        (R15)(R14*1)
-	PREFETCHT0        64(R15)(R14*1)
-	PREFETCHT0        128(R15)(R14*1)
-	PREFETCHT0        192(R15)(R14*1)
-	PREFETCHT0        256(R15)(R14*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000140, AX
-	ADDQ              $0x00000140, R15
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R10
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        2048(AX)
+	PREFETCHT0        2112(AX)
+	PREFETCHT0        2176(AX)
+	PREFETCHT0        2240(AX)
+	PREFETCHT0        2304(AX)
+	PREFETCHT0        2048(R15)
+	PREFETCHT0        2112(R15)
+	PREFETCHT0        2176(R15)
+	PREFETCHT0        2240(R15)
+	PREFETCHT0        2304(R15)
+	DECQ              R13
+	JNE               round
+	MOVQ              104(DI), R13
+	PREFETCHT1        (R14)
+	PREFETCHT1        64(R14)
+	PREFETCHT1        128(R14)
+	PREFETCHT1        192(R14)
+	PREFETCHT1        256(R14)
+	PREFETCHT1        320(R14)
+	PREFETCHT1        384(R14)
+	PREFETCHT1        448(R14)
+	PREFETCHT1        512(R14)
+	PREFETCHT1        576(R14)
+	PREFETCHT1        640(R14)
+	PREFETCHT1        704(R14)
+	ADDQ              $0x00000300, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	ADDQ $0x00000140, R15
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -7709,7 +8046,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7728,19 +8065,19 @@ TEXT ·codes512Q5_1P1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z3
 	VPBROADCASTD      codes512Start<>+0(SB), Z4
 	VPBROADCASTD      codes512Start<>+0(SB), Z5
@@ -7808,17 +8145,28 @@ loop:
 	VFNMADD231PS.BCST 36(BX), Z30, Z0
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -7832,7 +8180,7 @@ end:
 	RET
 
 // func codes512Q5_1P2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7863,6 +8211,9 @@ TEXT ·codes512Q5_1P2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -7870,15 +8221,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R10*1)
-	PREFETCHT0        (R15)(R10*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
 	VPBROADCASTD      codes512Start<>+0(SB), Z10
@@ -8037,24 +8384,41 @@ loop:
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z5
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z6
 	VFNMADD231PS.BCST 36(SI), Z30, Z7
-	PREFETCHT0        (AX)(R14*1)
-	PREFETCHT0        64(AX)(R14*1)
-	PREFETCHT0        128(AX)(R14*1)
-	PREFETCHT0        192(AX)(R14*1)
-	PREFETCHT0        256(AX)(R14*1)
-	PREFETCHT0        (R15)(R14*1)
-	PREFETCHT0        64(R15)(R14*1)
-	PREFETCHT0        128(R15)(R14*1)
-	PREFETCHT0        192(R15)(R14*1)
-	PREFETCHT0        256(R15)(R14*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000140, AX
-	ADDQ              $0x00000140, R15
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R10
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        2048(AX)
+	PREFETCHT0        2112(AX)
+	PREFETCHT0        2176(AX)
+	PREFETCHT0        2240(AX)
+	PREFETCHT0        2304(AX)
+	PREFETCHT0        2048(R15)
+	PREFETCHT0        2112(R15)
+	PREFETCHT0        2176(R15)
+	PREFETCHT0        2240(R15)
+	PREFETCHT0        2304(R15)
+	DECQ              R13
+	JNE               round
+	MOVQ              104(DI), R13
+	PREFETCHT1        (R14)
+	PREFETCHT1        64(R14)
+	PREFETCHT1        128(R14)
+	PREFETCHT1        192(R14)
+	PREFETCHT1        256(R14)
+	PREFETCHT1        320(R14)
+	PREFETCHT1        384(R14)
+	PREFETCHT1        448(R14)
+	PREFETCHT1        512(R14)
+	PREFETCHT1        576(R14)
+	PREFETCHT1        640(R14)
+	PREFETCHT1        704(R14)
+	ADDQ              $0x00000300, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	ADDQ $0x00000140, R15
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -8074,7 +8438,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8096,6 +8460,9 @@ TEXT ·codes512Q5_1P1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -8103,14 +8470,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z4
 	VPBROADCASTD      codes512Start<>+0(SB), Z5
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
@@ -8190,18 +8554,29 @@ loop:
 	VFNMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFNMADD231PS.BCST 36(SI), Z30, Z3
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -8217,7 +8592,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8242,6 +8617,9 @@ TEXT ·codes512Q5_1P1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -8249,14 +8627,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z5
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
@@ -8348,18 +8723,29 @@ loop:
 	VFNMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFNMADD231PS.BCST 36(SI), Z30, Z3
 	VFNMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -8377,7 +8763,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8405,6 +8791,9 @@ TEXT ·codes512Q5_1P1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -8412,14 +8801,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z6
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
@@ -8523,18 +8909,29 @@ loop:
 	VFNMADD231PS.BCST 36(SI), Z30, Z3
 	VFNMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFNMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -8554,7 +8951,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8585,6 +8982,9 @@ TEXT ·codes512Q5_1P1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -8594,14 +8994,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z7
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
@@ -8717,19 +9114,30 @@ loop:
 	VFNMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFNMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFNMADD231PS.BCST 36(R8), Z30, Z6
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000040, R8
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -8751,7 +9159,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8785,6 +9193,9 @@ TEXT ·codes512Q5_1P1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -8794,14 +9205,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z8
 	VPBROADCASTD      codes512Start<>+0(SB), Z9
 	VPBROADCASTD      codes512Start<>+0(SB), Z10
@@ -8929,19 +9337,30 @@ loop:
 	VFNMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFNMADD231PS.BCST 36(R8), Z30, Z6
 	VFNMADD231PS.BCST 36(R8)(CX*1), Z30, Z7
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000040, R8
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -8965,7 +9384,7 @@ end:
 	RET
 
 // func codes512Q5_1P1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_1P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -9017,6 +9436,9 @@ TEXT ·codes512Q5_1P1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -9030,14 +9452,11 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x05, DX
 	JEQ          end
 
 loop:
-	PREFETCHT0        (AX)(R13*1)
 	VPBROADCASTD      codes512Start<>+0(SB), Z14
 	VPBROADCASTD      codes512Start<>+0(SB), Z15
 	VPBROADCASTD      codes512Start<>+0(SB), Z16
@@ -9237,21 +9656,32 @@ loop:
 	VFNMADD231PS.BCST 36(R9)(CX*2), Z30, Z11
 	VFNMADD231PS.BCST 36(R10), Z30, Z12
 	VFNMADD231PS.BCST 36(R10)(CX*1), Z30, Z13
-	PREFETCHT0        (AX)(R15*1)
-	PREFETCHT0        64(AX)(R15*1)
-	PREFETCHT0        128(AX)(R15*1)
-	PREFETCHT0        192(AX)(R15*1)
-	PREFETCHT0        256(AX)(R15*1)
-	ADDQ              $0x00000040, BX
-	ADDQ              $0x00000040, SI
-	ADDQ              $0x00000040, R8
-	ADDQ              $0x00000040, R9
-	ADDQ              $0x00000040, R10
-	ADDQ              $0x00000140, AX
-	SUBQ              $0x00000100, R11
-	SUBQ              $0x00000100, R13
-	DECQ              DX
-	JNE               loop
+	PREFETCHT0        4096(AX)
+	PREFETCHT0        4160(AX)
+	PREFETCHT0        4224(AX)
+	PREFETCHT0        4288(AX)
+	PREFETCHT0        4352(AX)
+	DECQ              R14
+	JNE               round
+	MOVQ              104(DI), R14
+	PREFETCHT1        (R15)
+	PREFETCHT1        64(R15)
+	PREFETCHT1        128(R15)
+	PREFETCHT1        192(R15)
+	PREFETCHT1        256(R15)
+	PREFETCHT1        320(R15)
+	ADDQ              $0x00000180, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000100, R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -9308,40 +9738,17 @@ TEXT ·codes512Q4_KP4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 64(AX)(R8*1)
-	PREFETCHT0 128(AX)(R8*1)
-	PREFETCHT0 192(AX)(R8*1)
-	PREFETCHT0 256(AX)(R8*1)
-	PREFETCHT0 (R15)(R8*1)
-	PREFETCHT0 64(R15)(R8*1)
-	PREFETCHT0 128(R15)(R8*1)
-	PREFETCHT0 192(R15)(R8*1)
-	PREFETCHT0 256(R15)(R8*1)
-	PREFETCHT0 (R14)(R8*1)
-	PREFETCHT0 64(R14)(R8*1)
-	PREFETCHT0 128(R14)(R8*1)
-	PREFETCHT0 192(R14)(R8*1)
-	PREFETCHT0 256(R14)(R8*1)
-	PREFETCHT0 (R13)(R8*1)
-	PREFETCHT0 64(R13)(R8*1)
-	PREFETCHT0 128(R13)(R8*1)
-	PREFETCHT0 192(R13)(R8*1)
-	PREFETCHT0 256(R13)(R8*1)
-	MOVQ       $0x00000008, R9
+	MOVQ R11, R12
+	MOVQ $0x00000008, R8
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z4
@@ -9476,22 +9883,22 @@ block:
 	VCVTPH2PS        288(R13)(R12*1), Z31
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z3
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000100, AX
 	ADDQ             $0x00000100, R15
@@ -9499,11 +9906,9 @@ block:
 	ADDQ             $0x00000100, R13
 	SUBQ             $0x000000f0, R11
 	SUBQ             $0x00000100, R12
-	DECQ             R9
+	DECQ             R8
 	JNE              block
 	LEAQ             320(R12), R11
-	MOVQ             R11, R8
-	ADDQ             104(DI), R8
 	DECQ             DX
 	JNE              loop
 
@@ -9518,7 +9923,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -9531,24 +9936,20 @@ TEXT ·codes512Q4_KP1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z1
@@ -9584,21 +9985,30 @@ block:
 	VCVTPH2PS        288(AX)(R12*1), Z31
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z0
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -9638,40 +10048,17 @@ TEXT ·codes512Q4_KP4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 64(AX)(R8*1)
-	PREFETCHT0 128(AX)(R8*1)
-	PREFETCHT0 192(AX)(R8*1)
-	PREFETCHT0 256(AX)(R8*1)
-	PREFETCHT0 (R15)(R8*1)
-	PREFETCHT0 64(R15)(R8*1)
-	PREFETCHT0 128(R15)(R8*1)
-	PREFETCHT0 192(R15)(R8*1)
-	PREFETCHT0 256(R15)(R8*1)
-	PREFETCHT0 (R14)(R8*1)
-	PREFETCHT0 64(R14)(R8*1)
-	PREFETCHT0 128(R14)(R8*1)
-	PREFETCHT0 192(R14)(R8*1)
-	PREFETCHT0 256(R14)(R8*1)
-	PREFETCHT0 (R13)(R8*1)
-	PREFETCHT0 64(R13)(R8*1)
-	PREFETCHT0 128(R13)(R8*1)
-	PREFETCHT0 192(R13)(R8*1)
-	PREFETCHT0 256(R13)(R8*1)
-	MOVQ       $0x00000008, R9
+	MOVQ R11, R12
+	MOVQ $0x00000008, R8
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z8
@@ -9854,22 +10241,22 @@ block:
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z6
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z7
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000100, AX
 	ADDQ             $0x00000100, R15
@@ -9877,11 +10264,9 @@ block:
 	ADDQ             $0x00000100, R13
 	SUBQ             $0x000000f0, R11
 	SUBQ             $0x00000100, R12
-	DECQ             R9
+	DECQ             R8
 	JNE              block
 	LEAQ             320(R12), R11
-	MOVQ             R11, R8
-	ADDQ             104(DI), R8
 	DECQ             DX
 	JNE              loop
 
@@ -9901,7 +10286,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -9917,24 +10302,20 @@ TEXT ·codes512Q4_KP1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z2
@@ -9982,21 +10363,30 @@ block:
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z0
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -10008,7 +10398,7 @@ end:
 	RET
 
 // func codes512Q4_KP2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -10034,29 +10424,20 @@ TEXT ·codes512Q4_KP2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 64(AX)(R10*1)
-	PREFETCHT0 128(AX)(R10*1)
-	PREFETCHT0 192(AX)(R10*1)
-	PREFETCHT0 256(AX)(R10*1)
-	PREFETCHT0 (R15)(R10*1)
-	PREFETCHT0 64(R15)(R10*1)
-	PREFETCHT0 128(R15)(R10*1)
-	PREFETCHT0 192(R15)(R10*1)
-	PREFETCHT0 256(R15)(R10*1)
-	MOVQ       $0x00000008, R13
+	MOVQ R11, R12
+	MOVQ $0x00000008, R10
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z6
@@ -10173,26 +10554,40 @@ block:
 	VFMADD231PS.BCST 36(BX), Z30, Z3
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z4
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z5
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000100, R15
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
 	DECQ             R13
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R10
-	ADDQ             104(DI), R10
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	ADDQ             $0x00000250, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000100, R15
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R10
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -10209,7 +10604,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -10228,24 +10623,20 @@ TEXT ·codes512Q4_KP1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z3
@@ -10305,21 +10696,30 @@ block:
 	VFMADD231PS.BCST 36(BX), Z30, Z0
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -10333,7 +10733,7 @@ end:
 	RET
 
 // func codes512Q4_KP2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -10364,31 +10764,22 @@ TEXT ·codes512Q4_KP2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 64(AX)(R10*1)
-	PREFETCHT0 128(AX)(R10*1)
-	PREFETCHT0 192(AX)(R10*1)
-	PREFETCHT0 256(AX)(R10*1)
-	PREFETCHT0 (R15)(R10*1)
-	PREFETCHT0 64(R15)(R10*1)
-	PREFETCHT0 128(R15)(R10*1)
-	PREFETCHT0 192(R15)(R10*1)
-	PREFETCHT0 256(R15)(R10*1)
-	MOVQ       $0x00000008, R13
+	MOVQ R11, R12
+	MOVQ $0x00000008, R10
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z8
@@ -10529,27 +10920,41 @@ block:
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z5
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z6
 	VFMADD231PS.BCST 36(SI), Z30, Z7
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000100, R15
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
 	DECQ             R13
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R10
-	ADDQ             104(DI), R10
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	ADDQ             $0x00000250, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000100, R15
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R10
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -10569,7 +10974,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -10591,26 +10996,22 @@ TEXT ·codes512Q4_KP1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z4
@@ -10682,22 +11083,31 @@ block:
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFMADD231PS.BCST 36(SI), Z30, Z3
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -10713,7 +11123,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -10738,26 +11148,22 @@ TEXT ·codes512Q4_KP1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z5
@@ -10841,22 +11247,31 @@ block:
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFMADD231PS.BCST 36(SI), Z30, Z3
 	VFMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -10874,7 +11289,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -10902,26 +11317,22 @@ TEXT ·codes512Q4_KP1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
 	LEAQ         (SI)(CX*2), SI
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z6
@@ -11017,22 +11428,31 @@ block:
 	VFMADD231PS.BCST 36(SI), Z30, Z3
 	VFMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -11052,7 +11472,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -11083,6 +11503,9 @@ TEXT ·codes512Q4_KP1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -11091,20 +11514,13 @@ begin:
 	LEAQ         (R8)(CX*2), R8
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z7
@@ -11212,23 +11628,32 @@ block:
 	VFMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFMADD231PS.BCST 36(R8), Z30, Z6
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -11250,7 +11675,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -11284,6 +11709,9 @@ TEXT ·codes512Q4_KP1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -11292,20 +11720,13 @@ begin:
 	LEAQ         (R8)(CX*2), R8
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z8
@@ -11425,23 +11846,32 @@ block:
 	VFMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFMADD231PS.BCST 36(R8), Z30, Z6
 	VFMADD231PS.BCST 36(R8)(CX*1), Z30, Z7
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -11465,7 +11895,7 @@ end:
 	RET
 
 // func codes512Q4_KP1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q4_KP1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -11517,6 +11947,9 @@ TEXT ·codes512Q4_KP1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -11529,20 +11962,13 @@ begin:
 	LEAQ         (R10)(CX*2), R10
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z14
@@ -11734,25 +12160,34 @@ block:
 	VFMADD231PS.BCST 36(R9)(CX*2), Z30, Z11
 	VFMADD231PS.BCST 36(R10), Z30, Z12
 	VFMADD231PS.BCST 36(R10)(CX*1), Z30, Z13
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x000000f0, R11
-	SUBQ             $0x00000100, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	ADDQ             $0x00000128, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000100, AX
+	SUBQ $0x000000f0, R11
+	SUBQ $0x00000100, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -11809,41 +12244,18 @@ TEXT ·codes512Q5_KP4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 64(AX)(R8*1)
-	PREFETCHT0 128(AX)(R8*1)
-	PREFETCHT0 192(AX)(R8*1)
-	PREFETCHT0 256(AX)(R8*1)
-	PREFETCHT0 (R15)(R8*1)
-	PREFETCHT0 64(R15)(R8*1)
-	PREFETCHT0 128(R15)(R8*1)
-	PREFETCHT0 192(R15)(R8*1)
-	PREFETCHT0 256(R15)(R8*1)
-	PREFETCHT0 (R14)(R8*1)
-	PREFETCHT0 64(R14)(R8*1)
-	PREFETCHT0 128(R14)(R8*1)
-	PREFETCHT0 192(R14)(R8*1)
-	PREFETCHT0 256(R14)(R8*1)
-	PREFETCHT0 (R13)(R8*1)
-	PREFETCHT0 64(R13)(R8*1)
-	PREFETCHT0 128(R13)(R8*1)
-	PREFETCHT0 192(R13)(R8*1)
-	PREFETCHT0 256(R13)(R8*1)
-	MOVQ       $0x00000008, R9
+	MOVQ R11, R12
+	MOVQ $0x00000008, R8
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z4
@@ -12042,26 +12454,26 @@ block:
 	VCVTPH2PS        288(R13)(R12*1), Z31
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z3
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       256(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       256(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       256(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
-	PREFETCHT0       256(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000140, AX
 	ADDQ             $0x00000140, R15
@@ -12069,11 +12481,9 @@ block:
 	ADDQ             $0x00000140, R13
 	SUBQ             $0x00000130, R11
 	SUBQ             $0x00000140, R12
-	DECQ             R9
+	DECQ             R8
 	JNE              block
 	LEAQ             320(R12), R11
-	MOVQ             R11, R8
-	ADDQ             104(DI), R8
 	DECQ             DX
 	JNE              loop
 
@@ -12088,7 +12498,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -12101,25 +12511,21 @@ TEXT ·codes512Q5_KP1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z1
@@ -12171,22 +12577,32 @@ block:
 	VCVTPH2PS        288(AX)(R12*1), Z31
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z0
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -12226,41 +12642,18 @@ TEXT ·codes512Q5_KP4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 64(AX)(R8*1)
-	PREFETCHT0 128(AX)(R8*1)
-	PREFETCHT0 192(AX)(R8*1)
-	PREFETCHT0 256(AX)(R8*1)
-	PREFETCHT0 (R15)(R8*1)
-	PREFETCHT0 64(R15)(R8*1)
-	PREFETCHT0 128(R15)(R8*1)
-	PREFETCHT0 192(R15)(R8*1)
-	PREFETCHT0 256(R15)(R8*1)
-	PREFETCHT0 (R14)(R8*1)
-	PREFETCHT0 64(R14)(R8*1)
-	PREFETCHT0 128(R14)(R8*1)
-	PREFETCHT0 192(R14)(R8*1)
-	PREFETCHT0 256(R14)(R8*1)
-	PREFETCHT0 (R13)(R8*1)
-	PREFETCHT0 64(R13)(R8*1)
-	PREFETCHT0 128(R13)(R8*1)
-	PREFETCHT0 192(R13)(R8*1)
-	PREFETCHT0 256(R13)(R8*1)
-	MOVQ       $0x00000008, R9
+	MOVQ R11, R12
+	MOVQ $0x00000008, R8
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z8
@@ -12507,26 +12900,26 @@ block:
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z6
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z7
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       256(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       256(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       256(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
-	PREFETCHT0       256(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000140, AX
 	ADDQ             $0x00000140, R15
@@ -12534,11 +12927,9 @@ block:
 	ADDQ             $0x00000140, R13
 	SUBQ             $0x00000130, R11
 	SUBQ             $0x00000140, R12
-	DECQ             R9
+	DECQ             R8
 	JNE              block
 	LEAQ             320(R12), R11
-	MOVQ             R11, R8
-	ADDQ             104(DI), R8
 	DECQ             DX
 	JNE              loop
 
@@ -12558,7 +12949,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -12574,25 +12965,21 @@ TEXT ·codes512Q5_KP1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z2
@@ -12656,22 +13043,32 @@ block:
 	VMULPS           Z31, Z30, Z30
 	VFMADD231PS.BCST 36(BX), Z30, Z0
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -12683,7 +13080,7 @@ end:
 	RET
 
 // func codes512Q5_KP2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -12709,30 +13106,21 @@ TEXT ·codes512Q5_KP2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 64(AX)(R10*1)
-	PREFETCHT0 128(AX)(R10*1)
-	PREFETCHT0 192(AX)(R10*1)
-	PREFETCHT0 256(AX)(R10*1)
-	PREFETCHT0 (R15)(R10*1)
-	PREFETCHT0 64(R15)(R10*1)
-	PREFETCHT0 128(R15)(R10*1)
-	PREFETCHT0 192(R15)(R10*1)
-	PREFETCHT0 256(R15)(R10*1)
-	MOVQ       $0x00000008, R13
+	MOVQ R11, R12
+	MOVQ $0x00000008, R10
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z6
@@ -12881,28 +13269,44 @@ block:
 	VFMADD231PS.BCST 36(BX), Z30, Z3
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z4
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z5
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       256(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	PREFETCHT0       256(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	ADDQ             $0x00000140, R15
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2304(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	PREFETCHT0       2304(R15)
 	DECQ             R13
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R10
-	ADDQ             104(DI), R10
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	PREFETCHT1       640(R14)
+	PREFETCHT1       704(R14)
+	ADDQ             $0x000002d0, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	ADDQ $0x00000140, R15
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R10
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -12919,7 +13323,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -12938,25 +13342,21 @@ TEXT ·codes512Q5_KP1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z3
@@ -13032,22 +13432,32 @@ block:
 	VFMADD231PS.BCST 36(BX), Z30, Z0
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -13061,7 +13471,7 @@ end:
 	RET
 
 // func codes512Q5_KP2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -13092,6 +13502,9 @@ TEXT ·codes512Q5_KP2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -13099,25 +13512,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 64(AX)(R10*1)
-	PREFETCHT0 128(AX)(R10*1)
-	PREFETCHT0 192(AX)(R10*1)
-	PREFETCHT0 256(AX)(R10*1)
-	PREFETCHT0 (R15)(R10*1)
-	PREFETCHT0 64(R15)(R10*1)
-	PREFETCHT0 128(R15)(R10*1)
-	PREFETCHT0 192(R15)(R10*1)
-	PREFETCHT0 256(R15)(R10*1)
-	MOVQ       $0x00000008, R13
+	MOVQ R11, R12
+	MOVQ $0x00000008, R10
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z8
@@ -13290,29 +13691,45 @@ block:
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z5
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z6
 	VFMADD231PS.BCST 36(SI), Z30, Z7
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       256(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	PREFETCHT0       256(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	ADDQ             $0x00000140, R15
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2304(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	PREFETCHT0       2304(R15)
 	DECQ             R13
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R10
-	ADDQ             104(DI), R10
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	PREFETCHT1       640(R14)
+	PREFETCHT1       704(R14)
+	ADDQ             $0x000002d0, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	ADDQ $0x00000140, R15
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R10
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -13332,7 +13749,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -13354,6 +13771,9 @@ TEXT ·codes512Q5_KP1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -13361,20 +13781,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z4
@@ -13462,23 +13875,33 @@ block:
 	VFMADD231PS.BCST 36(BX)(CX*1), Z30, Z1
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFMADD231PS.BCST 36(SI), Z30, Z3
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -13494,7 +13917,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -13519,6 +13942,9 @@ TEXT ·codes512Q5_KP1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -13526,20 +13952,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z5
@@ -13639,23 +14058,33 @@ block:
 	VFMADD231PS.BCST 36(BX)(CX*2), Z30, Z2
 	VFMADD231PS.BCST 36(SI), Z30, Z3
 	VFMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -13673,7 +14102,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -13701,6 +14130,9 @@ TEXT ·codes512Q5_KP1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -13708,20 +14140,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z6
@@ -13833,23 +14258,33 @@ block:
 	VFMADD231PS.BCST 36(SI), Z30, Z3
 	VFMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -13869,7 +14304,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -13900,6 +14335,9 @@ TEXT ·codes512Q5_KP1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -13909,20 +14347,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z7
@@ -14046,24 +14477,34 @@ block:
 	VFMADD231PS.BCST 36(SI)(CX*1), Z30, Z4
 	VFMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFMADD231PS.BCST 36(R8), Z30, Z6
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -14085,7 +14526,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -14119,6 +14560,9 @@ TEXT ·codes512Q5_KP1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -14128,20 +14572,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z8
@@ -14277,24 +14714,34 @@ block:
 	VFMADD231PS.BCST 36(SI)(CX*2), Z30, Z5
 	VFMADD231PS.BCST 36(R8), Z30, Z6
 	VFMADD231PS.BCST 36(R8)(CX*1), Z30, Z7
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -14318,7 +14765,7 @@ end:
 	RET
 
 // func codes512Q5_KP1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q5_KP1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -14370,6 +14817,9 @@ TEXT ·codes512Q5_KP1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -14383,20 +14833,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper5<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     codes512Start<>+0(SB), Z14
@@ -14604,26 +15047,36 @@ block:
 	VFMADD231PS.BCST 36(R9)(CX*2), Z30, Z11
 	VFMADD231PS.BCST 36(R10), Z30, Z12
 	VFMADD231PS.BCST 36(R10)(CX*1), Z30, Z13
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000140, AX
-	SUBQ             $0x00000130, R11
-	SUBQ             $0x00000140, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             320(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	ADDQ             $0x00000168, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000140, AX
+	SUBQ $0x00000130, R11
+	SUBQ $0x00000140, R12
+	DECQ R13
+	JNE  block
+	LEAQ 320(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -14690,41 +15143,18 @@ TEXT ·codes512Q6_KP4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 64(AX)(R8*1)
-	PREFETCHT0 128(AX)(R8*1)
-	PREFETCHT0 192(AX)(R8*1)
-	PREFETCHT0 256(AX)(R8*1)
-	PREFETCHT0 (R15)(R8*1)
-	PREFETCHT0 64(R15)(R8*1)
-	PREFETCHT0 128(R15)(R8*1)
-	PREFETCHT0 192(R15)(R8*1)
-	PREFETCHT0 256(R15)(R8*1)
-	PREFETCHT0 (R14)(R8*1)
-	PREFETCHT0 64(R14)(R8*1)
-	PREFETCHT0 128(R14)(R8*1)
-	PREFETCHT0 192(R14)(R8*1)
-	PREFETCHT0 256(R14)(R8*1)
-	PREFETCHT0 (R13)(R8*1)
-	PREFETCHT0 64(R13)(R8*1)
-	PREFETCHT0 128(R13)(R8*1)
-	PREFETCHT0 192(R13)(R8*1)
-	PREFETCHT0 256(R13)(R8*1)
-	MOVQ       $0x00000008, R9
+	MOVQ R11, R12
+	MOVQ $0x00000008, R8
 
 block:
 	VPBROADCASTD     52(BX), Z4
@@ -14935,30 +15365,30 @@ block:
 	VMULPS.BCST      codes512Minus<>+0(SB), Z30, Z31
 	VFMADD213PS      Z31, Z30, Z4
 	VFMADD231PS.BCST 32(BX), Z4, Z3
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       256(AX)(R10*1)
-	PREFETCHT0       320(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       256(R15)(R10*1)
-	PREFETCHT0       320(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       256(R14)(R10*1)
-	PREFETCHT0       320(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
-	PREFETCHT0       256(R13)(R10*1)
-	PREFETCHT0       320(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1344(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1344(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1344(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
+	PREFETCHT0       1344(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000180, AX
 	ADDQ             $0x00000180, R15
@@ -14966,11 +15396,9 @@ block:
 	ADDQ             $0x00000180, R13
 	SUBQ             $0x00000160, R11
 	SUBQ             $0x00000180, R12
-	DECQ             R9
+	DECQ             R8
 	JNE              block
 	LEAQ             288(R12), R11
-	MOVQ             R11, R8
-	ADDQ             104(DI), R8
 	DECQ             DX
 	JNE              loop
 
@@ -14985,7 +15413,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T1(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -14998,25 +15426,21 @@ TEXT ·codes512Q6_KP1T1(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z1
@@ -15071,23 +15495,34 @@ block:
 	VMULPS.BCST      codes512Minus<>+0(SB), Z30, Z31
 	VFMADD213PS      Z31, Z30, Z1
 	VFMADD231PS.BCST 32(BX), Z1, Z0
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -15127,41 +15562,18 @@ TEXT ·codes512Q6_KP4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ         96(DI), R10
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R8
-	ADDQ         104(DI), R8
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 64(AX)(R8*1)
-	PREFETCHT0 128(AX)(R8*1)
-	PREFETCHT0 192(AX)(R8*1)
-	PREFETCHT0 256(AX)(R8*1)
-	PREFETCHT0 (R15)(R8*1)
-	PREFETCHT0 64(R15)(R8*1)
-	PREFETCHT0 128(R15)(R8*1)
-	PREFETCHT0 192(R15)(R8*1)
-	PREFETCHT0 256(R15)(R8*1)
-	PREFETCHT0 (R14)(R8*1)
-	PREFETCHT0 64(R14)(R8*1)
-	PREFETCHT0 128(R14)(R8*1)
-	PREFETCHT0 192(R14)(R8*1)
-	PREFETCHT0 256(R14)(R8*1)
-	PREFETCHT0 (R13)(R8*1)
-	PREFETCHT0 64(R13)(R8*1)
-	PREFETCHT0 128(R13)(R8*1)
-	PREFETCHT0 192(R13)(R8*1)
-	PREFETCHT0 256(R13)(R8*1)
-	MOVQ       $0x00000008, R9
+	MOVQ R11, R12
+	MOVQ $0x00000008, R8
 
 block:
 	VPBROADCASTD     52(BX), Z8
@@ -15428,30 +15840,30 @@ block:
 	VFMADD231PS.BCST 32(BX), Z8, Z6
 	VFMADD213PS      Z31, Z30, Z9
 	VFMADD231PS.BCST 32(BX)(CX*1), Z9, Z7
-	PREFETCHT0       (AX)(R10*1)
-	PREFETCHT0       64(AX)(R10*1)
-	PREFETCHT0       128(AX)(R10*1)
-	PREFETCHT0       192(AX)(R10*1)
-	PREFETCHT0       256(AX)(R10*1)
-	PREFETCHT0       320(AX)(R10*1)
-	PREFETCHT0       (R15)(R10*1)
-	PREFETCHT0       64(R15)(R10*1)
-	PREFETCHT0       128(R15)(R10*1)
-	PREFETCHT0       192(R15)(R10*1)
-	PREFETCHT0       256(R15)(R10*1)
-	PREFETCHT0       320(R15)(R10*1)
-	PREFETCHT0       (R14)(R10*1)
-	PREFETCHT0       64(R14)(R10*1)
-	PREFETCHT0       128(R14)(R10*1)
-	PREFETCHT0       192(R14)(R10*1)
-	PREFETCHT0       256(R14)(R10*1)
-	PREFETCHT0       320(R14)(R10*1)
-	PREFETCHT0       (R13)(R10*1)
-	PREFETCHT0       64(R13)(R10*1)
-	PREFETCHT0       128(R13)(R10*1)
-	PREFETCHT0       192(R13)(R10*1)
-	PREFETCHT0       256(R13)(R10*1)
-	PREFETCHT0       320(R13)(R10*1)
+	PREFETCHT0       1024(AX)
+	PREFETCHT0       1088(AX)
+	PREFETCHT0       1152(AX)
+	PREFETCHT0       1216(AX)
+	PREFETCHT0       1280(AX)
+	PREFETCHT0       1344(AX)
+	PREFETCHT0       1024(R15)
+	PREFETCHT0       1088(R15)
+	PREFETCHT0       1152(R15)
+	PREFETCHT0       1216(R15)
+	PREFETCHT0       1280(R15)
+	PREFETCHT0       1344(R15)
+	PREFETCHT0       1024(R14)
+	PREFETCHT0       1088(R14)
+	PREFETCHT0       1152(R14)
+	PREFETCHT0       1216(R14)
+	PREFETCHT0       1280(R14)
+	PREFETCHT0       1344(R14)
+	PREFETCHT0       1024(R13)
+	PREFETCHT0       1088(R13)
+	PREFETCHT0       1152(R13)
+	PREFETCHT0       1216(R13)
+	PREFETCHT0       1280(R13)
+	PREFETCHT0       1344(R13)
 	ADDQ             $0x00000040, BX
 	ADDQ             $0x00000180, AX
 	ADDQ             $0x00000180, R15
@@ -15459,11 +15871,9 @@ block:
 	ADDQ             $0x00000180, R13
 	SUBQ             $0x00000160, R11
 	SUBQ             $0x00000180, R12
-	DECQ             R9
+	DECQ             R8
 	JNE              block
 	LEAQ             288(R12), R11
-	MOVQ             R11, R8
-	ADDQ             104(DI), R8
 	DECQ             DX
 	JNE              loop
 
@@ -15483,7 +15893,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T2(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -15499,25 +15909,21 @@ TEXT ·codes512Q6_KP1T2(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z2
@@ -15586,23 +15992,34 @@ block:
 	VFMADD231PS.BCST 32(BX), Z2, Z0
 	VFMADD213PS      Z31, Z30, Z3
 	VFMADD231PS.BCST 32(BX)(CX*1), Z3, Z1
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -15614,7 +16031,7 @@ end:
 	RET
 
 // func codes512Q6_KP2T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP2T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -15640,30 +16057,21 @@ TEXT ·codes512Q6_KP2T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 64(AX)(R10*1)
-	PREFETCHT0 128(AX)(R10*1)
-	PREFETCHT0 192(AX)(R10*1)
-	PREFETCHT0 256(AX)(R10*1)
-	PREFETCHT0 (R15)(R10*1)
-	PREFETCHT0 64(R15)(R10*1)
-	PREFETCHT0 128(R15)(R10*1)
-	PREFETCHT0 192(R15)(R10*1)
-	PREFETCHT0 256(R15)(R10*1)
-	MOVQ       $0x00000008, R13
+	MOVQ R11, R12
+	MOVQ $0x00000008, R10
 
 block:
 	VPBROADCASTD     52(BX), Z6
@@ -15826,30 +16234,48 @@ block:
 	VFMADD231PS.BCST 32(BX)(CX*1), Z7, Z4
 	VFMADD213PS      Z31, Z30, Z8
 	VFMADD231PS.BCST 32(BX)(CX*2), Z8, Z5
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       256(AX)(R14*1)
-	PREFETCHT0       320(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	PREFETCHT0       256(R15)(R14*1)
-	PREFETCHT0       320(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000180, AX
-	ADDQ             $0x00000180, R15
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2304(AX)
+	PREFETCHT0       2368(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	PREFETCHT0       2304(R15)
+	PREFETCHT0       2368(R15)
 	DECQ             R13
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R10
-	ADDQ             104(DI), R10
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	PREFETCHT1       640(R14)
+	PREFETCHT1       704(R14)
+	PREFETCHT1       768(R14)
+	PREFETCHT1       832(R14)
+	ADDQ             $0x00000348, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000180, AX
+	ADDQ $0x00000180, R15
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R10
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -15866,7 +16292,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T3(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -15885,25 +16311,21 @@ TEXT ·codes512Q6_KP1T3(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z3
@@ -15986,23 +16408,34 @@ block:
 	VFMADD231PS.BCST 32(BX)(CX*1), Z4, Z1
 	VFMADD213PS      Z31, Z30, Z5
 	VFMADD231PS.BCST 32(BX)(CX*2), Z5, Z2
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -16016,7 +16449,7 @@ end:
 	RET
 
 // func codes512Q6_KP2T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP2T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -16047,6 +16480,9 @@ TEXT ·codes512Q6_KP2T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R14
+	MOVQ         $0x00000001, R13
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R14, R13
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -16054,25 +16490,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R10
-	ADDQ         104(DI), R10
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 64(AX)(R10*1)
-	PREFETCHT0 128(AX)(R10*1)
-	PREFETCHT0 192(AX)(R10*1)
-	PREFETCHT0 256(AX)(R10*1)
-	PREFETCHT0 (R15)(R10*1)
-	PREFETCHT0 64(R15)(R10*1)
-	PREFETCHT0 128(R15)(R10*1)
-	PREFETCHT0 192(R15)(R10*1)
-	PREFETCHT0 256(R15)(R10*1)
-	MOVQ       $0x00000008, R13
+	MOVQ R11, R12
+	MOVQ $0x00000008, R10
 
 block:
 	VPBROADCASTD     52(BX), Z8
@@ -16263,31 +16687,49 @@ block:
 	VFMADD231PS.BCST 32(BX)(CX*2), Z10, Z6
 	VFMADD213PS      Z31, Z30, Z11
 	VFMADD231PS.BCST 32(SI), Z11, Z7
-	PREFETCHT0       (AX)(R14*1)
-	PREFETCHT0       64(AX)(R14*1)
-	PREFETCHT0       128(AX)(R14*1)
-	PREFETCHT0       192(AX)(R14*1)
-	PREFETCHT0       256(AX)(R14*1)
-	PREFETCHT0       320(AX)(R14*1)
-	PREFETCHT0       (R15)(R14*1)
-	PREFETCHT0       64(R15)(R14*1)
-	PREFETCHT0       128(R15)(R14*1)
-	PREFETCHT0       192(R15)(R14*1)
-	PREFETCHT0       256(R15)(R14*1)
-	PREFETCHT0       320(R15)(R14*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000180, AX
-	ADDQ             $0x00000180, R15
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       2048(AX)
+	PREFETCHT0       2112(AX)
+	PREFETCHT0       2176(AX)
+	PREFETCHT0       2240(AX)
+	PREFETCHT0       2304(AX)
+	PREFETCHT0       2368(AX)
+	PREFETCHT0       2048(R15)
+	PREFETCHT0       2112(R15)
+	PREFETCHT0       2176(R15)
+	PREFETCHT0       2240(R15)
+	PREFETCHT0       2304(R15)
+	PREFETCHT0       2368(R15)
 	DECQ             R13
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R10
-	ADDQ             104(DI), R10
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R13
+	PREFETCHT1       (R14)
+	PREFETCHT1       64(R14)
+	PREFETCHT1       128(R14)
+	PREFETCHT1       192(R14)
+	PREFETCHT1       256(R14)
+	PREFETCHT1       320(R14)
+	PREFETCHT1       384(R14)
+	PREFETCHT1       448(R14)
+	PREFETCHT1       512(R14)
+	PREFETCHT1       576(R14)
+	PREFETCHT1       640(R14)
+	PREFETCHT1       704(R14)
+	PREFETCHT1       768(R14)
+	PREFETCHT1       832(R14)
+	ADDQ             $0x00000348, R14
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000180, AX
+	ADDQ $0x00000180, R15
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R10
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -16307,7 +16749,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T4(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -16329,6 +16771,9 @@ TEXT ·codes512Q6_KP1T4(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -16336,20 +16781,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z4
@@ -16446,24 +16884,35 @@ block:
 	VFMADD231PS.BCST 32(BX)(CX*2), Z6, Z2
 	VFMADD213PS      Z31, Z30, Z7
 	VFMADD231PS.BCST 32(SI), Z7, Z3
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -16479,7 +16928,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T5(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -16504,6 +16953,9 @@ TEXT ·codes512Q6_KP1T5(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -16511,20 +16963,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z5
@@ -16635,24 +17080,35 @@ block:
 	VFMADD231PS.BCST 32(SI), Z8, Z3
 	VFMADD213PS      Z31, Z30, Z9
 	VFMADD231PS.BCST 32(SI)(CX*1), Z9, Z4
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -16670,7 +17126,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T6(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -16698,6 +17154,9 @@ TEXT ·codes512Q6_KP1T6(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -16705,20 +17164,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z6
@@ -16843,24 +17295,35 @@ block:
 	VFMADD231PS.BCST 32(SI)(CX*1), Z10, Z4
 	VFMADD213PS      Z31, Z30, Z11
 	VFMADD231PS.BCST 32(SI)(CX*2), Z11, Z5
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -16880,7 +17343,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T7(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -16911,6 +17374,9 @@ TEXT ·codes512Q6_KP1T7(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -16920,20 +17386,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z7
@@ -17072,25 +17531,36 @@ block:
 	VFMADD231PS.BCST 32(SI)(CX*2), Z12, Z5
 	VFMADD213PS      Z31, Z30, Z13
 	VFMADD231PS.BCST 32(R8), Z13, Z6
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -17112,7 +17582,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T8(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -17146,6 +17616,9 @@ TEXT ·codes512Q6_KP1T8(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -17155,20 +17628,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z8
@@ -17321,25 +17787,36 @@ block:
 	VFMADD231PS.BCST 32(R8), Z14, Z6
 	VFMADD213PS      Z31, Z30, Z15
 	VFMADD231PS.BCST 32(R8)(CX*1), Z15, Z7
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX
@@ -17363,7 +17840,7 @@ end:
 	RET
 
 // func codes512Q6_KP1T14(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·codes512Q6_KP1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -17415,6 +17892,9 @@ TEXT ·codes512Q6_KP1T14(SB), NOSPLIT, $0-8
 
 begin:
 	MOVQ         96(DI), R15
+	MOVQ         $0x00000001, R14
+	CMPQ         104(DI), $0x00
+	CMOVQEQ      R15, R14
 	MOVQ         40(DI), CX
 	MOVQ         32(DI), BX
 	LEAQ         (BX)(CX*1), SI
@@ -17428,20 +17908,13 @@ begin:
 	VPBROADCASTD codes512Low<>+0(SB), Z29
 	VPBROADCASTD codes512Upper6<>+0(SB), Z28
 	MOVQ         80(DI), R11
-	MOVQ         R11, R13
-	ADDQ         104(DI), R13
 	MOVQ         64(DI), DX
 	SHRQ         $0x08, DX
 	JEQ          end
 
 loop:
-	MOVQ       R11, R12
-	PREFETCHT0 (AX)(R13*1)
-	PREFETCHT0 64(AX)(R13*1)
-	PREFETCHT0 128(AX)(R13*1)
-	PREFETCHT0 192(AX)(R13*1)
-	PREFETCHT0 256(AX)(R13*1)
-	MOVQ       $0x00000008, R14
+	MOVQ R11, R12
+	MOVQ $0x00000008, R13
 
 block:
 	VPBROADCASTD     52(BX), Z14
@@ -17678,27 +18151,38 @@ block:
 	VFMADD231PS.BCST 32(R10), Z26, Z12
 	VFMADD213PS      Z31, Z30, Z27
 	VFMADD231PS.BCST 32(R10)(CX*1), Z27, Z13
-	PREFETCHT0       (AX)(R15*1)
-	PREFETCHT0       64(AX)(R15*1)
-	PREFETCHT0       128(AX)(R15*1)
-	PREFETCHT0       192(AX)(R15*1)
-	PREFETCHT0       256(AX)(R15*1)
-	PREFETCHT0       320(AX)(R15*1)
-	ADDQ             $0x00000040, BX
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000180, AX
-	SUBQ             $0x00000160, R11
-	SUBQ             $0x00000180, R12
+	PREFETCHT0       4096(AX)
+	PREFETCHT0       4160(AX)
+	PREFETCHT0       4224(AX)
+	PREFETCHT0       4288(AX)
+	PREFETCHT0       4352(AX)
+	PREFETCHT0       4416(AX)
 	DECQ             R14
-	JNE              block
-	LEAQ             288(R12), R11
-	MOVQ             R11, R13
-	ADDQ             104(DI), R13
-	DECQ             DX
-	JNE              loop
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	PREFETCHT1       256(R15)
+	PREFETCHT1       320(R15)
+	PREFETCHT1       384(R15)
+	ADDQ             $0x000001a4, R15
+
+round:
+	ADDQ $0x00000040, BX
+	ADDQ $0x00000040, SI
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	ADDQ $0x00000040, R10
+	ADDQ $0x00000180, AX
+	SUBQ $0x00000160, R11
+	SUBQ $0x00000180, R12
+	DECQ R13
+	JNE  block
+	LEAQ 288(R12), R11
+	DECQ DX
+	JNE  loop
 
 end:
 	MOVQ    48(DI), CX

@@ -34,7 +34,6 @@ TEXT ·rows256F32P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 224(CX), Y7
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -142,7 +141,7 @@ end:
 	RET
 
 // func rows256F32P1T1(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -156,12 +155,15 @@ TEXT ·rows256F32P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y1
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y2
@@ -176,9 +178,17 @@ loop:
 	VBROADCASTSS 4(BX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	ADDQ         $0x00000080, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -204,7 +214,7 @@ end:
 	RET
 
 // func rows256F32P2T2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P2T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -232,12 +242,15 @@ TEXT ·rows256F32P2T2(SB), NOSPLIT, $0-8
 	VMOVUPS 96(CX), Y7
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y8
@@ -276,9 +289,19 @@ loop:
 	VBROADCASTSS 4(BX)(CX*1), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -323,7 +346,7 @@ end:
 	RET
 
 // func rows256F32P1T2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -342,12 +365,15 @@ TEXT ·rows256F32P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y3
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y4
@@ -368,9 +394,17 @@ loop:
 	VBROADCASTSS 4(BX)(CX*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	ADDQ         $0x00000080, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -402,7 +436,7 @@ end:
 	RET
 
 // func rows256F32P1T3(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -426,12 +460,15 @@ TEXT ·rows256F32P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y5
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y6
@@ -458,9 +495,17 @@ loop:
 	VBROADCASTSS 4(BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	ADDQ         $0x00000080, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -498,7 +543,7 @@ end:
 	RET
 
 // func rows256F32P1T4(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -527,14 +572,17 @@ TEXT ·rows256F32P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y7
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y8
@@ -567,10 +615,18 @@ loop:
 	VBROADCASTSS 4(SI), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	ADDQ         $0x00000080, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -615,7 +671,7 @@ end:
 	RET
 
 // func rows256F32P1T5(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -649,14 +705,17 @@ TEXT ·rows256F32P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y9
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y10
@@ -695,10 +754,18 @@ loop:
 	VBROADCASTSS 4(SI)(CX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	ADDQ         $0x00000080, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -749,7 +816,7 @@ end:
 	RET
 
 // func rows256F32P1T6(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows256F32P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -788,14 +855,17 @@ TEXT ·rows256F32P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y11
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Y12
@@ -840,10 +910,18 @@ loop:
 	VBROADCASTSS 4(SI)(CX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	ADDQ         $0x00000080, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -929,7 +1007,6 @@ TEXT ·rows256F16P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 224(CX), Y7
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -1037,7 +1114,7 @@ end:
 	RET
 
 // func rows256F16P1T1(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1051,12 +1128,15 @@ TEXT ·rows256F16P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y1
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y2
@@ -1071,9 +1151,16 @@ loop:
 	VBROADCASTSS 4(BX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1099,7 +1186,7 @@ end:
 	RET
 
 // func rows256F16P2T2(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P2T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1127,12 +1214,15 @@ TEXT ·rows256F16P2T2(SB), NOSPLIT, $0-8
 	VMOVUPS 96(CX), Y7
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y8
@@ -1171,9 +1261,17 @@ loop:
 	VBROADCASTSS 4(BX)(CX*1), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	ADDQ         $0x00000080, R14
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1218,7 +1316,7 @@ end:
 	RET
 
 // func rows256F16P1T2(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1237,12 +1335,15 @@ TEXT ·rows256F16P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y3
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y4
@@ -1263,9 +1364,16 @@ loop:
 	VBROADCASTSS 4(BX)(CX*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1297,7 +1405,7 @@ end:
 	RET
 
 // func rows256F16P1T3(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1321,12 +1429,15 @@ TEXT ·rows256F16P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y5
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y6
@@ -1353,9 +1464,16 @@ loop:
 	VBROADCASTSS 4(BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1393,7 +1511,7 @@ end:
 	RET
 
 // func rows256F16P1T4(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1422,14 +1540,17 @@ TEXT ·rows256F16P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y7
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y8
@@ -1462,10 +1583,17 @@ loop:
 	VBROADCASTSS 4(SI), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1510,7 +1638,7 @@ end:
 	RET
 
 // func rows256F16P1T5(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1544,14 +1672,17 @@ TEXT ·rows256F16P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y9
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y10
@@ -1590,10 +1721,17 @@ loop:
 	VBROADCASTSS 4(SI)(CX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1644,7 +1782,7 @@ end:
 	RET
 
 // func rows256F16P1T6(t *byte)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·rows256F16P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1683,14 +1821,17 @@ TEXT ·rows256F16P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y11
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Y12
@@ -1735,10 +1876,17 @@ loop:
 	VBROADCASTSS 4(SI)(CX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -1824,7 +1972,6 @@ TEXT ·rows256BF16P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 224(CX), Y7
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -1956,7 +2103,7 @@ end:
 	RET
 
 // func rows256BF16P1T1(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1970,12 +2117,15 @@ TEXT ·rows256BF16P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y1
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y2
@@ -1994,9 +2144,16 @@ loop:
 	VBROADCASTSS 4(BX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -2024,7 +2181,7 @@ end:
 	RET
 
 // func rows256BF16P2T2(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P2T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2052,12 +2209,15 @@ TEXT ·rows256BF16P2T2(SB), NOSPLIT, $0-8
 	VMOVUPS 96(CX), Y7
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y8
@@ -2104,9 +2264,17 @@ loop:
 	VBROADCASTSS 4(BX)(CX*1), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	ADDQ         $0x00000080, R14
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -2155,7 +2323,7 @@ end:
 	RET
 
 // func rows256BF16P1T2(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2174,12 +2342,15 @@ TEXT ·rows256BF16P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y3
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y4
@@ -2204,9 +2375,16 @@ loop:
 	VBROADCASTSS 4(BX)(CX*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -2240,7 +2418,7 @@ end:
 	RET
 
 // func rows256BF16P1T3(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2264,12 +2442,15 @@ TEXT ·rows256BF16P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y5
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y6
@@ -2300,9 +2481,16 @@ loop:
 	VBROADCASTSS 4(BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
-	ADDQ         $0x00000008, BX
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -2342,7 +2530,7 @@ end:
 	RET
 
 // func rows256BF16P1T4(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2371,14 +2559,17 @@ TEXT ·rows256BF16P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y7
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y8
@@ -2415,10 +2606,17 @@ loop:
 	VBROADCASTSS 4(SI), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -2465,7 +2663,7 @@ end:
 	RET
 
 // func rows256BF16P1T5(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2499,14 +2697,17 @@ TEXT ·rows256BF16P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y9
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y10
@@ -2549,10 +2750,17 @@ loop:
 	VBROADCASTSS 4(SI)(CX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX
@@ -2605,7 +2813,7 @@ end:
 	RET
 
 // func rows256BF16P1T6(t *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·rows256BF16P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2644,14 +2852,17 @@ TEXT ·rows256BF16P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS 32(CX), Y11
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x02, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x02, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Y12
@@ -2700,10 +2911,17 @@ loop:
 	VBROADCASTSS 4(SI)(CX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $0x00000008, BX
-	ADDQ         $0x00000008, SI
-	SUBQ         $0x02, DX
-	JGE          loop
+	DECQ         R14
+	JNE          round
+	MOVQ         104(DI), R14
+	PREFETCHT1   (R15)
+	ADDQ         $0x00000040, R15
+
+round:
+	ADDQ $0x00000008, BX
+	ADDQ $0x00000008, SI
+	SUBQ $0x02, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x02, DX

@@ -26,7 +26,6 @@ TEXT ·rows512F32P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -123,7 +122,7 @@ end:
 	RET
 
 // func rows512F32P1T1(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -135,12 +134,15 @@ TEXT ·rows512F32P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z0
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z1
@@ -155,9 +157,19 @@ loop:
 	VMOVUPS          (AX), Z1
 	ADDQ             72(DI), AX
 	VFMADD231PS.BCST 12(BX), Z1, Z0
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -209,7 +221,6 @@ TEXT ·rows512F32P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -336,7 +347,7 @@ end:
 	RET
 
 // func rows512F32P1T2(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -351,12 +362,15 @@ TEXT ·rows512F32P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z1
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z2
@@ -375,9 +389,19 @@ loop:
 	ADDQ             72(DI), AX
 	VFMADD231PS.BCST 12(BX), Z2, Z0
 	VFMADD231PS.BCST 12(BX)(CX*1), Z2, Z1
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -441,7 +465,6 @@ TEXT ·rows512F32P4T3(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z11
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -598,7 +621,7 @@ end:
 	RET
 
 // func rows512F32P1T3(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -616,12 +639,15 @@ TEXT ·rows512F32P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z2
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z3
@@ -644,9 +670,19 @@ loop:
 	VFMADD231PS.BCST 12(BX), Z3, Z0
 	VFMADD231PS.BCST 12(BX)(CX*1), Z3, Z1
 	VFMADD231PS.BCST 12(BX)(CX*2), Z3, Z2
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -722,7 +758,6 @@ TEXT ·rows512F32P4T4(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z15
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	LEAQ (BX)(CX*1), SI
@@ -913,7 +948,7 @@ end:
 	RET
 
 // func rows512F32P1T4(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -934,14 +969,17 @@ TEXT ·rows512F32P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z3
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z4
@@ -968,10 +1006,20 @@ loop:
 	VFMADD231PS.BCST 12(BX)(CX*1), Z4, Z1
 	VFMADD231PS.BCST 12(BX)(CX*2), Z4, Z2
 	VFMADD231PS.BCST 12(SI), Z4, Z3
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1003,7 +1051,7 @@ end:
 	RET
 
 // func rows512F32P2T5(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P2T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1038,14 +1086,17 @@ TEXT ·rows512F32P2T5(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z9
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Z10
@@ -1124,10 +1175,24 @@ loop:
 	VBROADCASTSS 12(SI)(CX*1), Z31
 	VFMADD231PS  Z31, Z10, Z4
 	VFMADD231PS  Z31, Z11, Z9
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	PREFETCHT1   256(R14)
+	PREFETCHT1   320(R14)
+	PREFETCHT1   384(R14)
+	PREFETCHT1   448(R14)
+	ADDQ         $0x00000200, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1179,7 +1244,7 @@ end:
 	RET
 
 // func rows512F32P1T5(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1203,14 +1268,17 @@ TEXT ·rows512F32P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z4
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z5
@@ -1241,10 +1309,20 @@ loop:
 	VFMADD231PS.BCST 12(BX)(CX*2), Z5, Z2
 	VFMADD231PS.BCST 12(SI), Z5, Z3
 	VFMADD231PS.BCST 12(SI)(CX*1), Z5, Z4
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1279,7 +1357,7 @@ end:
 	RET
 
 // func rows512F32P2T6(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P2T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1319,14 +1397,17 @@ TEXT ·rows512F32P2T6(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z11
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Z12
@@ -1417,10 +1498,24 @@ loop:
 	VBROADCASTSS 12(SI)(CX*2), Z31
 	VFMADD231PS  Z31, Z12, Z5
 	VFMADD231PS  Z31, Z13, Z11
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	PREFETCHT1   256(R14)
+	PREFETCHT1   320(R14)
+	PREFETCHT1   384(R14)
+	PREFETCHT1   448(R14)
+	ADDQ         $0x00000200, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1478,7 +1573,7 @@ end:
 	RET
 
 // func rows512F32P1T6(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1505,14 +1600,17 @@ TEXT ·rows512F32P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z5
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z6
@@ -1547,10 +1645,20 @@ loop:
 	VFMADD231PS.BCST 12(SI), Z6, Z3
 	VFMADD231PS.BCST 12(SI)(CX*1), Z6, Z4
 	VFMADD231PS.BCST 12(SI)(CX*2), Z6, Z5
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1588,7 +1696,7 @@ end:
 	RET
 
 // func rows512F32P2T7(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P2T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1633,16 +1741,19 @@ TEXT ·rows512F32P2T7(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z13
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Z14
@@ -1745,11 +1856,25 @@ loop:
 	VBROADCASTSS 12(R8), Z31
 	VFMADD231PS  Z31, Z14, Z6
 	VFMADD231PS  Z31, Z15, Z13
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	PREFETCHT1   256(R14)
+	PREFETCHT1   320(R14)
+	PREFETCHT1   384(R14)
+	PREFETCHT1   448(R14)
+	ADDQ         $0x00000200, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1814,7 +1939,7 @@ end:
 	RET
 
 // func rows512F32P1T7(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1844,16 +1969,19 @@ TEXT ·rows512F32P1T7(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z6
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z7
@@ -1892,11 +2020,21 @@ loop:
 	VFMADD231PS.BCST 12(SI)(CX*1), Z7, Z4
 	VFMADD231PS.BCST 12(SI)(CX*2), Z7, Z5
 	VFMADD231PS.BCST 12(R8), Z7, Z6
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -1938,7 +2076,7 @@ end:
 	RET
 
 // func rows512F32P2T8(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P2T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -1988,16 +2126,19 @@ TEXT ·rows512F32P2T8(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z15
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Z16
@@ -2112,11 +2253,25 @@ loop:
 	VBROADCASTSS 12(R8)(CX*1), Z31
 	VFMADD231PS  Z31, Z16, Z7
 	VFMADD231PS  Z31, Z17, Z15
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	PREFETCHT1   256(R14)
+	PREFETCHT1   320(R14)
+	PREFETCHT1   384(R14)
+	PREFETCHT1   448(R14)
+	ADDQ         $0x00000200, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -2187,7 +2342,7 @@ end:
 	RET
 
 // func rows512F32P1T8(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2220,16 +2375,19 @@ TEXT ·rows512F32P1T8(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z7
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z8
@@ -2272,11 +2430,21 @@ loop:
 	VFMADD231PS.BCST 12(SI)(CX*2), Z8, Z5
 	VFMADD231PS.BCST 12(R8), Z8, Z6
 	VFMADD231PS.BCST 12(R8)(CX*1), Z8, Z7
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -2321,7 +2489,7 @@ end:
 	RET
 
 // func rows512F32P2T14(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P2T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2401,20 +2569,23 @@ TEXT ·rows512F32P2T14(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z27
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	LEAQ (R8)(CX*1), R9
-	LEAQ (R9)(CX*2), R9
-	LEAQ (R9)(CX*1), R10
-	LEAQ (R10)(CX*2), R10
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	LEAQ    (R8)(CX*1), R9
+	LEAQ    (R9)(CX*2), R9
+	LEAQ    (R9)(CX*1), R10
+	LEAQ    (R10)(CX*2), R10
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS      (AX), Z28
@@ -2601,13 +2772,27 @@ loop:
 	VBROADCASTSS 12(R10)(CX*1), Z31
 	VFMADD231PS  Z31, Z28, Z13
 	VFMADD231PS  Z31, Z29, Z27
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000010, R9
-	ADDQ         $0x00000010, R10
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	PREFETCHT1   256(R14)
+	PREFETCHT1   320(R14)
+	PREFETCHT1   384(R14)
+	PREFETCHT1   448(R14)
+	ADDQ         $0x00000200, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000010, R10
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -2716,7 +2901,7 @@ end:
 	RET
 
 // func rows512F32P1T14(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F32P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -2767,20 +2952,23 @@ TEXT ·rows512F32P1T14(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z13
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	LEAQ (R8)(CX*1), R9
-	LEAQ (R9)(CX*2), R9
-	LEAQ (R9)(CX*1), R10
-	LEAQ (R10)(CX*2), R10
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	LEAQ    (R8)(CX*1), R9
+	LEAQ    (R9)(CX*2), R9
+	LEAQ    (R9)(CX*1), R10
+	LEAQ    (R10)(CX*2), R10
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VMOVUPS          (AX), Z14
@@ -2847,13 +3035,23 @@ loop:
 	VFMADD231PS.BCST 12(R9)(CX*2), Z14, Z11
 	VFMADD231PS.BCST 12(R10), Z14, Z12
 	VFMADD231PS.BCST 12(R10)(CX*1), Z14, Z13
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	ADDQ             $0x00000010, R9
-	ADDQ             $0x00000010, R10
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	ADDQ             $0x00000100, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000010, R10
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -2939,7 +3137,6 @@ TEXT ·rows512F16P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -3036,7 +3233,7 @@ end:
 	RET
 
 // func rows512F16P1T1(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3048,12 +3245,15 @@ TEXT ·rows512F16P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z0
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z1
@@ -3068,9 +3268,17 @@ loop:
 	VCVTPH2PS        (AX), Z1
 	ADDQ             72(DI), AX
 	VFMADD231PS.BCST 12(BX), Z1, Z0
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -3122,7 +3330,6 @@ TEXT ·rows512F16P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -3249,7 +3456,7 @@ end:
 	RET
 
 // func rows512F16P1T2(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3264,12 +3471,15 @@ TEXT ·rows512F16P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z1
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z2
@@ -3288,9 +3498,17 @@ loop:
 	ADDQ             72(DI), AX
 	VFMADD231PS.BCST 12(BX), Z2, Z0
 	VFMADD231PS.BCST 12(BX)(CX*1), Z2, Z1
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -3354,7 +3572,6 @@ TEXT ·rows512F16P4T3(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z11
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -3511,7 +3728,7 @@ end:
 	RET
 
 // func rows512F16P1T3(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3529,12 +3746,15 @@ TEXT ·rows512F16P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z2
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z3
@@ -3557,9 +3777,17 @@ loop:
 	VFMADD231PS.BCST 12(BX), Z3, Z0
 	VFMADD231PS.BCST 12(BX)(CX*1), Z3, Z1
 	VFMADD231PS.BCST 12(BX)(CX*2), Z3, Z2
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -3635,7 +3863,6 @@ TEXT ·rows512F16P4T4(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z15
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	LEAQ (BX)(CX*1), SI
@@ -3826,7 +4053,7 @@ end:
 	RET
 
 // func rows512F16P1T4(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3847,14 +4074,17 @@ TEXT ·rows512F16P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z3
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z4
@@ -3881,10 +4111,18 @@ loop:
 	VFMADD231PS.BCST 12(BX)(CX*1), Z4, Z1
 	VFMADD231PS.BCST 12(BX)(CX*2), Z4, Z2
 	VFMADD231PS.BCST 12(SI), Z4, Z3
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -3916,7 +4154,7 @@ end:
 	RET
 
 // func rows512F16P2T5(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P2T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -3951,14 +4189,17 @@ TEXT ·rows512F16P2T5(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z9
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Z10
@@ -4037,10 +4278,20 @@ loop:
 	VBROADCASTSS 12(SI)(CX*1), Z31
 	VFMADD231PS  Z31, Z10, Z4
 	VFMADD231PS  Z31, Z11, Z9
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -4092,7 +4343,7 @@ end:
 	RET
 
 // func rows512F16P1T5(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4116,14 +4367,17 @@ TEXT ·rows512F16P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z4
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z5
@@ -4154,10 +4408,18 @@ loop:
 	VFMADD231PS.BCST 12(BX)(CX*2), Z5, Z2
 	VFMADD231PS.BCST 12(SI), Z5, Z3
 	VFMADD231PS.BCST 12(SI)(CX*1), Z5, Z4
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -4192,7 +4454,7 @@ end:
 	RET
 
 // func rows512F16P2T6(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P2T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4232,14 +4494,17 @@ TEXT ·rows512F16P2T6(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z11
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Z12
@@ -4330,10 +4595,20 @@ loop:
 	VBROADCASTSS 12(SI)(CX*2), Z31
 	VFMADD231PS  Z31, Z12, Z5
 	VFMADD231PS  Z31, Z13, Z11
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -4391,7 +4666,7 @@ end:
 	RET
 
 // func rows512F16P1T6(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4418,14 +4693,17 @@ TEXT ·rows512F16P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z5
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z6
@@ -4460,10 +4738,18 @@ loop:
 	VFMADD231PS.BCST 12(SI), Z6, Z3
 	VFMADD231PS.BCST 12(SI)(CX*1), Z6, Z4
 	VFMADD231PS.BCST 12(SI)(CX*2), Z6, Z5
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -4501,7 +4787,7 @@ end:
 	RET
 
 // func rows512F16P2T7(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P2T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4546,16 +4832,19 @@ TEXT ·rows512F16P2T7(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z13
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Z14
@@ -4658,11 +4947,21 @@ loop:
 	VBROADCASTSS 12(R8), Z31
 	VFMADD231PS  Z31, Z14, Z6
 	VFMADD231PS  Z31, Z15, Z13
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -4727,7 +5026,7 @@ end:
 	RET
 
 // func rows512F16P1T7(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4757,16 +5056,19 @@ TEXT ·rows512F16P1T7(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z6
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z7
@@ -4805,11 +5107,19 @@ loop:
 	VFMADD231PS.BCST 12(SI)(CX*1), Z7, Z4
 	VFMADD231PS.BCST 12(SI)(CX*2), Z7, Z5
 	VFMADD231PS.BCST 12(R8), Z7, Z6
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -4851,7 +5161,7 @@ end:
 	RET
 
 // func rows512F16P2T8(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P2T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -4901,16 +5211,19 @@ TEXT ·rows512F16P2T8(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z15
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Z16
@@ -5025,11 +5338,21 @@ loop:
 	VBROADCASTSS 12(R8)(CX*1), Z31
 	VFMADD231PS  Z31, Z16, Z7
 	VFMADD231PS  Z31, Z17, Z15
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -5100,7 +5423,7 @@ end:
 	RET
 
 // func rows512F16P1T8(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5133,16 +5456,19 @@ TEXT ·rows512F16P1T8(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z7
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z8
@@ -5185,11 +5511,19 @@ loop:
 	VFMADD231PS.BCST 12(SI)(CX*2), Z8, Z5
 	VFMADD231PS.BCST 12(R8), Z8, Z6
 	VFMADD231PS.BCST 12(R8)(CX*1), Z8, Z7
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -5234,7 +5568,7 @@ end:
 	RET
 
 // func rows512F16P2T14(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P2T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5314,20 +5648,23 @@ TEXT ·rows512F16P2T14(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z27
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	LEAQ (R8)(CX*1), R9
-	LEAQ (R9)(CX*2), R9
-	LEAQ (R9)(CX*1), R10
-	LEAQ (R10)(CX*2), R10
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	LEAQ    (R8)(CX*1), R9
+	LEAQ    (R9)(CX*2), R9
+	LEAQ    (R9)(CX*1), R10
+	LEAQ    (R10)(CX*2), R10
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS    (AX), Z28
@@ -5514,13 +5851,23 @@ loop:
 	VBROADCASTSS 12(R10)(CX*1), Z31
 	VFMADD231PS  Z31, Z28, Z13
 	VFMADD231PS  Z31, Z29, Z27
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000010, R9
-	ADDQ         $0x00000010, R10
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000010, R10
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -5629,7 +5976,7 @@ end:
 	RET
 
 // func rows512F16P1T14(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512F16P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5680,20 +6027,23 @@ TEXT ·rows512F16P1T14(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z13
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	LEAQ (R8)(CX*1), R9
-	LEAQ (R9)(CX*2), R9
-	LEAQ (R9)(CX*1), R10
-	LEAQ (R10)(CX*2), R10
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	LEAQ    (R8)(CX*1), R9
+	LEAQ    (R9)(CX*2), R9
+	LEAQ    (R9)(CX*1), R10
+	LEAQ    (R10)(CX*2), R10
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VCVTPH2PS        (AX), Z14
@@ -5760,13 +6110,21 @@ loop:
 	VFMADD231PS.BCST 12(R9)(CX*2), Z14, Z11
 	VFMADD231PS.BCST 12(R10), Z14, Z12
 	VFMADD231PS.BCST 12(R10)(CX*1), Z14, Z13
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	ADDQ             $0x00000010, R9
-	ADDQ             $0x00000010, R10
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000010, R10
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -5852,7 +6210,6 @@ TEXT ·rows512BF16P4T1(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z3
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -5969,7 +6326,7 @@ end:
 	RET
 
 // func rows512BF16P1T1(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -5981,12 +6338,15 @@ TEXT ·rows512BF16P1T1(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z0
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z1
@@ -6005,9 +6365,17 @@ loop:
 	VPSLLD           $0x10, Z1, Z1
 	ADDQ             72(DI), AX
 	VFMADD231PS.BCST 12(BX), Z1, Z0
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -6060,7 +6428,6 @@ TEXT ·rows512BF16P4T2(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z7
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -6207,7 +6574,7 @@ end:
 	RET
 
 // func rows512BF16P1T2(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6222,12 +6589,15 @@ TEXT ·rows512BF16P1T2(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z1
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z2
@@ -6250,9 +6620,17 @@ loop:
 	ADDQ             72(DI), AX
 	VFMADD231PS.BCST 12(BX), Z2, Z0
 	VFMADD231PS.BCST 12(BX)(CX*1), Z2, Z1
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -6317,7 +6695,6 @@ TEXT ·rows512BF16P4T3(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z11
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	MOVQ 64(DI), DX
@@ -6494,7 +6871,7 @@ end:
 	RET
 
 // func rows512BF16P1T3(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6512,12 +6889,15 @@ TEXT ·rows512BF16P1T3(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z2
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z3
@@ -6544,9 +6924,17 @@ loop:
 	VFMADD231PS.BCST 12(BX), Z3, Z0
 	VFMADD231PS.BCST 12(BX)(CX*1), Z3, Z1
 	VFMADD231PS.BCST 12(BX)(CX*2), Z3, Z2
-	ADDQ             $0x00000010, BX
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -6623,7 +7011,6 @@ TEXT ·rows512BF16P4T4(SB), NOSPLIT, $0-8
 	VMOVUPS 192(CX), Z15
 
 begin:
-	MOVQ 96(DI), R10
 	MOVQ 40(DI), CX
 	MOVQ 32(DI), BX
 	LEAQ (BX)(CX*1), SI
@@ -6834,7 +7221,7 @@ end:
 	RET
 
 // func rows512BF16P1T4(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6855,14 +7242,17 @@ TEXT ·rows512BF16P1T4(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z3
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z4
@@ -6893,10 +7283,18 @@ loop:
 	VFMADD231PS.BCST 12(BX)(CX*1), Z4, Z1
 	VFMADD231PS.BCST 12(BX)(CX*2), Z4, Z2
 	VFMADD231PS.BCST 12(SI), Z4, Z3
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -6929,7 +7327,7 @@ end:
 	RET
 
 // func rows512BF16P2T5(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P2T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -6964,14 +7362,17 @@ TEXT ·rows512BF16P2T5(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z9
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Z10
@@ -7058,10 +7459,20 @@ loop:
 	VBROADCASTSS 12(SI)(CX*1), Z31
 	VFMADD231PS  Z31, Z10, Z4
 	VFMADD231PS  Z31, Z11, Z9
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -7115,7 +7526,7 @@ end:
 	RET
 
 // func rows512BF16P1T5(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T5(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7139,14 +7550,17 @@ TEXT ·rows512BF16P1T5(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z4
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z5
@@ -7181,10 +7595,18 @@ loop:
 	VFMADD231PS.BCST 12(BX)(CX*2), Z5, Z2
 	VFMADD231PS.BCST 12(SI), Z5, Z3
 	VFMADD231PS.BCST 12(SI)(CX*1), Z5, Z4
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -7220,7 +7642,7 @@ end:
 	RET
 
 // func rows512BF16P2T6(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P2T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7260,14 +7682,17 @@ TEXT ·rows512BF16P2T6(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z11
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Z12
@@ -7366,10 +7791,20 @@ loop:
 	VBROADCASTSS 12(SI)(CX*2), Z31
 	VFMADD231PS  Z31, Z12, Z5
 	VFMADD231PS  Z31, Z13, Z11
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -7429,7 +7864,7 @@ end:
 	RET
 
 // func rows512BF16P1T6(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T6(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7456,14 +7891,17 @@ TEXT ·rows512BF16P1T6(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z5
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z6
@@ -7502,10 +7940,18 @@ loop:
 	VFMADD231PS.BCST 12(SI), Z6, Z3
 	VFMADD231PS.BCST 12(SI)(CX*1), Z6, Z4
 	VFMADD231PS.BCST 12(SI)(CX*2), Z6, Z5
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -7544,7 +7990,7 @@ end:
 	RET
 
 // func rows512BF16P2T7(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P2T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7589,16 +8035,19 @@ TEXT ·rows512BF16P2T7(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z13
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Z14
@@ -7709,11 +8158,21 @@ loop:
 	VBROADCASTSS 12(R8), Z31
 	VFMADD231PS  Z31, Z14, Z6
 	VFMADD231PS  Z31, Z15, Z13
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -7780,7 +8239,7 @@ end:
 	RET
 
 // func rows512BF16P1T7(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T7(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7810,16 +8269,19 @@ TEXT ·rows512BF16P1T7(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z6
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z7
@@ -7862,11 +8324,19 @@ loop:
 	VFMADD231PS.BCST 12(SI)(CX*1), Z7, Z4
 	VFMADD231PS.BCST 12(SI)(CX*2), Z7, Z5
 	VFMADD231PS.BCST 12(R8), Z7, Z6
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -7909,7 +8379,7 @@ end:
 	RET
 
 // func rows512BF16P2T8(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P2T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -7959,16 +8429,19 @@ TEXT ·rows512BF16P2T8(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z15
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Z16
@@ -8091,11 +8564,21 @@ loop:
 	VBROADCASTSS 12(R8)(CX*1), Z31
 	VFMADD231PS  Z31, Z16, Z7
 	VFMADD231PS  Z31, Z17, Z15
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -8168,7 +8651,7 @@ end:
 	RET
 
 // func rows512BF16P1T8(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T8(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8201,16 +8684,19 @@ TEXT ·rows512BF16P1T8(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z7
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z8
@@ -8257,11 +8743,19 @@ loop:
 	VFMADD231PS.BCST 12(SI)(CX*2), Z8, Z5
 	VFMADD231PS.BCST 12(R8), Z8, Z6
 	VFMADD231PS.BCST 12(R8)(CX*1), Z8, Z7
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -8307,7 +8801,7 @@ end:
 	RET
 
 // func rows512BF16P2T14(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P2T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8387,20 +8881,23 @@ TEXT ·rows512BF16P2T14(SB), NOSPLIT, $0-8
 	VMOVUPS 64(CX), Z27
 
 begin:
-	MOVQ 96(DI), R14
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	LEAQ (R8)(CX*1), R9
-	LEAQ (R9)(CX*2), R9
-	LEAQ (R9)(CX*1), R10
-	LEAQ (R10)(CX*2), R10
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R14
+	MOVQ    $0x00000001, R13
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R14, R13
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	LEAQ    (R8)(CX*1), R9
+	LEAQ    (R9)(CX*2), R9
+	LEAQ    (R9)(CX*1), R10
+	LEAQ    (R10)(CX*2), R10
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD    (AX), Z28
@@ -8595,13 +9092,23 @@ loop:
 	VBROADCASTSS 12(R10)(CX*1), Z31
 	VFMADD231PS  Z31, Z28, Z13
 	VFMADD231PS  Z31, Z29, Z27
-	ADDQ         $0x00000010, BX
-	ADDQ         $0x00000010, SI
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000010, R9
-	ADDQ         $0x00000010, R10
-	SUBQ         $0x04, DX
-	JGE          loop
+	DECQ         R13
+	JNE          round
+	MOVQ         104(DI), R13
+	PREFETCHT1   (R14)
+	PREFETCHT1   64(R14)
+	PREFETCHT1   128(R14)
+	PREFETCHT1   192(R14)
+	ADDQ         $0x00000100, R14
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000010, R10
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX
@@ -8712,7 +9219,7 @@ end:
 	RET
 
 // func rows512BF16P1T14(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·rows512BF16P1T14(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), AX
@@ -8763,20 +9270,23 @@ TEXT ·rows512BF16P1T14(SB), NOSPLIT, $0-8
 	VMOVUPS (CX), Z13
 
 begin:
-	MOVQ 96(DI), R15
-	MOVQ 40(DI), CX
-	MOVQ 32(DI), BX
-	LEAQ (BX)(CX*1), SI
-	LEAQ (SI)(CX*2), SI
-	LEAQ (SI)(CX*1), R8
-	LEAQ (R8)(CX*2), R8
-	LEAQ (R8)(CX*1), R9
-	LEAQ (R9)(CX*2), R9
-	LEAQ (R9)(CX*1), R10
-	LEAQ (R10)(CX*2), R10
-	MOVQ 64(DI), DX
-	SUBQ $0x04, DX
-	JLT  tail
+	MOVQ    96(DI), R15
+	MOVQ    $0x00000001, R14
+	CMPQ    104(DI), $0x00
+	CMOVQEQ R15, R14
+	MOVQ    40(DI), CX
+	MOVQ    32(DI), BX
+	LEAQ    (BX)(CX*1), SI
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (SI)(CX*1), R8
+	LEAQ    (R8)(CX*2), R8
+	LEAQ    (R8)(CX*1), R9
+	LEAQ    (R9)(CX*2), R9
+	LEAQ    (R9)(CX*1), R10
+	LEAQ    (R10)(CX*2), R10
+	MOVQ    64(DI), DX
+	SUBQ    $0x04, DX
+	JLT     tail
 
 loop:
 	VPMOVZXWD        (AX), Z14
@@ -8847,13 +9357,21 @@ loop:
 	VFMADD231PS.BCST 12(R9)(CX*2), Z14, Z11
 	VFMADD231PS.BCST 12(R10), Z14, Z12
 	VFMADD231PS.BCST 12(R10)(CX*1), Z14, Z13
-	ADDQ             $0x00000010, BX
-	ADDQ             $0x00000010, SI
-	ADDQ             $0x00000010, R8
-	ADDQ             $0x00000010, R9
-	ADDQ             $0x00000010, R10
-	SUBQ             $0x04, DX
-	JGE              loop
+	DECQ             R14
+	JNE              round
+	MOVQ             104(DI), R14
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	ADDQ             $0x00000080, R15
+
+round:
+	ADDQ $0x00000010, BX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000010, R10
+	SUBQ $0x04, DX
+	JGE  loop
 
 tail:
 	ADDQ $0x04, DX

@@ -23,8 +23,8 @@ type Tile struct {
 	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
 	Scales  int // from W to the first of the panel's scales; Q8 and Coded read it
 	Add     int
-	Ahead   int // how many bytes before their use weights are prefetched
-	Next    int // and how many their scales, where they lie apart
+	Next    uintptr // what is prefetched: what comes after these panels
+	Every   int     // in every how manieth round of the kernel; 0: not at all
 }
 
 // Tiles are the kernels of one kind by geometry: Run[tokens][panels], nil where there is none. Run[1][1]
@@ -86,12 +86,9 @@ type Scratch struct {
 // slab is how many values of k of a few panels meet all tokens before the next: they stay in a core's caches meanwhile.
 const slab = 1024
 
-// streamAhead is how far ahead of their use weights that are read once are prefetched, all panels together: what memory
-// delivers during its latency, and some more.
-const streamAhead = 8192
-
 // Multiply computes the rows of panels [p0, p1) for tokens [t0, t1). Where one tile takes all tokens, panels are streamed
-// once, whole; else slab by slab, each for all tokens before the next, which is prefetched meanwhile.
+// once, whole; else slab by slab, each for all tokens before the next. What comes next is prefetched meanwhile, and the
+// tiles of tokens share that out.
 func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	if full := m.Rows / PanelRows; p1 > full && p0 < p1 {
 		k.edge(s, m, full, t0, t1)
@@ -102,28 +99,22 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	}
 	n := k.take(t1 - t0)
 	_, group := k.best(n, MaxPanels)
-	once := n == t1-t0
-	step, ahead := slab, streamAhead/group
-	if once {
+	t, step := &s.tile, slab
+	t.XStride, t.CStride, t.KStride = m.XStride, m.CStride, m.KStride
+	t.Every = (t1 - t0 + n - 1) / n
+	if t.Every == 1 {
 		step = m.K
 	}
-	t := &s.tile
-	t.XStride, t.CStride, t.KStride = m.XStride, m.CStride, m.KStride
+	ahead := group * m.PanelStride // every slab asks for its part of the next panels
 	for g := p0; g < p1; g += group {
 		end := min(g+group, p1)
 		for at := 0; at < m.K; at += step {
-			t.K, t.Add = min(step, m.K-at), at
-			t.Scales, t.Ahead, t.Next = m.scales(at), ahead, group*m.PanelStride
-			if !once { // what comes next is a slab of the same panels, or the first one of others
-				t.Ahead, t.Next = slab/Q8Values*m.WBlock, slab/Q8Values*m.SBlock
-				if at+step >= m.K {
-					t.Ahead, t.Next = group*m.PanelStride-at/Q8Values*m.WBlock, group*m.PanelStride-at/Q8Values*m.SBlock
-				}
-			}
+			t.K, t.Add, t.Scales = min(step, m.K-at), at, m.scales(at)
 			w, x := unsafe.Add(m.W, at/Q8Values*m.WBlock), unsafe.Add(m.X, at/Q8Values*m.XBlock)
-			for tok := t0; tok < t1; tok += n {
-				n = k.take(t1 - tok)
-				t.X = unsafe.Add(x, tok*m.XStride)
+			next, share := uintptr(m.W)+uintptr(g*m.PanelStride+ahead+ahead*at/m.K), ahead*t.K/m.K/t.Every
+			for tok := t0; tok < t1; next += uintptr(share) {
+				n := k.take(t1 - tok)
+				t.X, t.Next = unsafe.Add(x, tok*m.XStride), next
 				for p := g; p < end; {
 					run, np := k.best(n, end-p)
 					for i := range np {
@@ -132,8 +123,9 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 					t.C = unsafe.Add(m.C, tok*m.CStride+(p-m.First)*PanelRows*4)
 					run(t)
 					p += np
+					t.Next += uintptr(share * np / group)
 				}
-				t.Ahead, t.Next = 0, 0
+				tok += n
 			}
 		}
 	}

@@ -335,6 +335,9 @@ func dotQ8VNNIP2T7(t *Tile)
 func dotQ8VNNIP1T7(t *Tile)
 
 //go:noescape
+func dotQ8VNNIP2T8(t *Tile)
+
+//go:noescape
 func dotQ8VNNIP1T8(t *Tile)
 
 //go:noescape
@@ -859,7 +862,7 @@ var dotBF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	14: {1: dotBF16P1T14, 2: dotBF16P2T14},
 }}
 
-var dotQ8VNNITiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var dotQ8VNNITiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: dotQ8VNNIP1T1, 4: dotQ8VNNIP4T1},
 	2: {1: dotQ8VNNIP1T2, 4: dotQ8VNNIP4T2},
 	3: {1: dotQ8VNNIP1T3, 4: dotQ8VNNIP4T3},
@@ -867,7 +870,7 @@ var dotQ8VNNITiles = Tiles{7, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	5: {1: dotQ8VNNIP1T5, 2: dotQ8VNNIP2T5},
 	6: {1: dotQ8VNNIP1T6, 2: dotQ8VNNIP2T6},
 	7: {1: dotQ8VNNIP1T7, 2: dotQ8VNNIP2T7},
-	8: {1: dotQ8VNNIP1T8},
+	8: {1: dotQ8VNNIP1T8, 2: dotQ8VNNIP2T8},
 }}
 
 var dotQ8AVX2Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){

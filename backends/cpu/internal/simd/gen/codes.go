@@ -75,12 +75,19 @@ func (f coding) record() int {
 	return superScale + 32
 }
 
+// scaleBytes is what 32 values' share of the scales takes.
+func (f coding) scaleBytes() int {
+	if f.super {
+		return f.record() / 8
+	}
+	return f.sBlock()
+}
+
 // loop runs body for every block: relative to the advancing panel pointers, s is where its scales are and d where its
 // super-block's are.
 func (f coding) loop(r tileRegs, s, d reg.GPPhysical, body func()) {
-	count, next := r.spare()[0], r.spare()[1]
+	count := r.spare()[0]
 	MOVQ(Mem{Base: r.t, Disp: tileScales}, s)
-	r.nextScales(s, next)
 	MOVQ(Mem{Base: r.t, Disp: tileK}, r.k)
 	if f.super {
 		SHRQ(Imm(8), r.k)
@@ -95,14 +102,12 @@ func (f coding) loop(r tileRegs, s, d reg.GPPhysical, body func()) {
 			step /= 2 // scales of all blocks come before the minima
 		}
 		MOVQ(s, d)
-		r.prefetchScales(next, f.record())
 		MOVQ(U32(8), count)
 		Label("block")
-	} else {
-		r.prefetchScales(next, f.sBlock())
 	}
 	body()
-	r.prefetch(f.wBlock())
+	r.near(f.wBlock())
+	r.far(len(r.w) * (f.wBlock() + f.scaleBytes()))
 	r.advance(q8X, f.wBlock())
 	SUBQ(U32(f.wBlock()-step), s)
 	if f.super {
@@ -110,9 +115,6 @@ func (f coding) loop(r tileRegs, s, d reg.GPPhysical, body func()) {
 		DECQ(count)
 		JNE(LabelRef("block"))
 		LEAQ(Mem{Base: d, Disp: f.record()}, s)
-		r.nextScales(s, next)
-	} else {
-		SUBQ(U32(f.wBlock()-step), next)
 	}
 	DECQ(r.k)
 	JNE(LabelRef("loop"))

@@ -11,7 +11,7 @@ import (
 func dotBF16(panels, tokens int) {
 	tile512(name("dotBF16", panels, tokens), panels, tokens, func(r tileRegs, acc func(p, t int) reg.VecPhysical) {
 		w := panels * tokens // number of the first panel's register
-		r.loop(r.countPairs, 4, 4, pairBytes, func(u int) {
+		r.loop(r.countPairs, 4, 4, pairBytes, false, func(u int) {
 			for p := range panels {
 				VMOVUPS(Mem{Base: r.w[p], Disp: pairBytes * u}, zmm[w+p])
 			}
@@ -39,64 +39,62 @@ const (
 // q8Loop runs body for every block; s indexes the panels' scales, which lie behind their integers: relative to the
 // advancing panel pointer they come nearer by 512 − 32 bytes a block.
 func (r tileRegs) q8Loop(s reg.GPPhysical, body func()) {
-	next := r.spare()[0]
 	MOVQ(Mem{Base: r.t, Disp: tileScales}, s)
-	r.nextScales(s, next)
 	MOVQ(Mem{Base: r.t, Disp: tileK}, r.k)
 	SHRQ(Imm(5), r.k)
 	JEQ(LabelRef("end"))
 	Label("loop")
 	body()
-	r.prefetch(q8Block)
-	r.prefetchScales(next, 32)
+	r.near(q8Block)
+	r.far(len(r.w) * (q8Block + 32))
 	r.advance(q8X, q8Block)
 	SUBQ(U32(q8Block-32), s)
-	SUBQ(U32(q8Block-32), next)
 	DECQ(r.k)
 	JNE(LabelRef("loop"))
 	Label("end")
 }
 
 // dotQ8VNNI uses VPDPBUSD: weights are stored as unsigned, offset by 128, which the activations' blocks undo.
-// Where registers allow it, panels share broadcast activations, which cuts the loads to little more than half.
+// Panels share broadcast activations, which cuts the loads to little more than half, and tokens are taken in turns of as
+// many as registers have sums for.
 func dotQ8VNNI(panels, tokens int, magic Mem) {
 	tile512(name("dotQ8VNNI", panels, tokens), panels, tokens, func(r tileRegs, acc func(p, t int) reg.VecPhysical) {
 		s := reg.R11
-		together := 1 // panels at a time
-		if panels > 1 && panels*tokens*2+panels+1 <= len(zmm) {
-			together = panels
+		turns := 1
+		for (tokens+turns-1)/turns*panels > len(zmm)-panels*tokens-panels-1 {
+			turns++
 		}
-		sum := func(p, t int) reg.VecPhysical { return zmm[panels*tokens+p%together*tokens+t] }
-		w, x := zmm[31-together:31], zmm[31]
+		w, x := zmm[31-panels:31], zmm[31]
 		r.q8Loop(s, func() {
-			for first := 0; first < panels; first += together {
-				group := r.w[first : first+together]
-				for t := range tokens {
-					for p := range group {
+			for turn := range turns {
+				first, end := turn*tokens/turns, (turn+1)*tokens/turns
+				sum := func(p, t int) reg.VecPhysical { return zmm[panels*tokens+p*(end-first)+t-first] }
+				for t := first; t < end; t++ {
+					for p := range panels {
 						VPBROADCASTD(r.token(t, actStart128), sum(p, t))
 					}
 				}
 				for g := range 8 {
-					for p, base := range group {
+					for p, base := range r.w {
 						VMOVDQU32(Mem{Base: base, Disp: 64 * g}, w[p])
 					}
-					for t := range tokens {
-						if together == 1 {
+					for t := first; t < end; t++ {
+						if panels == 1 {
 							VPDPBUSD_BCST(r.token(t, 4*g), w[0], sum(0, t))
 							continue
 						}
 						VPBROADCASTD(r.token(t, 4*g), x)
-						for p := range group {
+						for p := range panels {
 							VPDPBUSD(x, w[p], sum(p, t))
 						}
 					}
 				}
-				for p, base := range group {
+				for p, base := range r.w {
 					VCVTPH2PS(Mem{Base: base, Index: s, Scale: 1}, x)
 					VMULPS_BCST(magic, x, w[0])
-					for t := range tokens {
+					for t := first; t < end; t++ {
 						VFMADD213PS(w[0], x, sum(p, t))
-						VFMADD231PS_BCST(r.token(t, actScale), sum(p, t), acc(first+p, t))
+						VFMADD231PS_BCST(r.token(t, actScale), sum(p, t), acc(p, t))
 					}
 				}
 			}

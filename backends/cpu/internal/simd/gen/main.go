@@ -23,7 +23,7 @@ type tiles struct {
 // Up to 8 tokens are what decoding meets; tiles of 14 serve many, with as many accumulators as registers allow.
 var (
 	wide  = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}, 14: {2, 1}}
-	q8    = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {1}}
+	q8    = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {4, 1}, 4: {4, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}}
 	half  = map[int][]int{1: {4, 1}, 2: {2, 1}, 3: {1}, 4: {1}, 5: {1}, 6: {1}}
 	bytes = map[int][]int{1: {1}, 2: {1}, 3: {1}, 4: {1}}
 	coded = map[int][]int{1: {4, 1}, 2: {4, 1}, 3: {2, 1}, 4: {2, 1}, 5: {1}, 6: {1}, 7: {1}, 8: {1}, 14: {1}}
@@ -32,7 +32,7 @@ var (
 var kinds = append([]tiles{
 	{"rows512F32", wide, 14}, {"rows512F16", wide, 14}, {"rows512BF16", wide, 14},
 	{"rows256F32", half, 6}, {"rows256F16", half, 6}, {"rows256BF16", half, 6},
-	{"dotBF16", wide, 14}, {"dotQ8VNNI", q8, 7}, {"dotQ8AVX2", bytes, 4}, {"pairs512", wide, 14}, {"pairs256", half, 6},
+	{"dotBF16", wide, 14}, {"dotQ8VNNI", q8, 8}, {"dotQ8AVX2", bytes, 4}, {"pairs512", wide, 14}, {"pairs256", half, 6},
 }, codedKinds()...)
 
 func codedKinds() []tiles {

@@ -24,7 +24,7 @@ func pairs512(panels, tokens int, upper Mem) {
 		w := func(p int) reg.VecPhysical { return zmm[n+p] }
 		mask := zmm[30]
 		VPBROADCASTD(upper, mask)
-		r.loop(r.countPairs, 4, 8, pairBytes, func(u int) {
+		r.loop(r.countPairs, 4, 8, pairBytes, false, func(u int) {
 			for half := range 2 {
 				for p := range panels {
 					m := Mem{Base: r.w[p], Disp: pairBytes * u}
@@ -45,7 +45,7 @@ func pairs256(panels, tokens int, upper Mem) {
 	tile256(name("pairs256", panels, tokens), panels, tokens, func(r tileRegs, acc func(p, h, t int) reg.VecPhysical) {
 		n := 2 * panels * tokens
 		w, x := ymm[n:n+2], ymm[n+2]
-		r.loop(r.countPairs, 2, 8, pairBytes, func(u int) {
+		r.loop(r.countPairs, 2, 8, pairBytes, false, func(u int) {
 			for p := range panels {
 				for half := range 2 {
 					for h := range 2 {

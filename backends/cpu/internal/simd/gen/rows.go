@@ -35,7 +35,7 @@ func rows512(e element, panels, tokens int) {
 	tile512(name("rows512"+e.name, panels, tokens), panels, tokens, func(r tileRegs, acc func(p, t int) reg.VecPhysical) {
 		n := panels * tokens
 		w := func(p int) reg.VecPhysical { return zmm[n+p] }
-		r.loop(r.countK, 4, 4, 0, func(u int) {
+		r.loop(r.countK, 4, 4, e.size*16, true, func(u int) {
 			for p := range panels {
 				e.widen(Mem{Base: r.w[p]}, w(p))
 				ADDQ(Mem{Base: r.t, Disp: tileKStride}, r.w[p])
@@ -49,7 +49,7 @@ func rows256(e element, panels, tokens int) {
 	tile256(name("rows256"+e.name, panels, tokens), panels, tokens, func(r tileRegs, acc func(p, h, t int) reg.VecPhysical) {
 		n := 2 * panels * tokens
 		w, x := ymm[n:n+2], ymm[n+2]
-		r.loop(r.countK, 2, 4, 0, func(u int) {
+		r.loop(r.countK, 2, 4, e.size*16, true, func(u int) {
 			for p := range panels {
 				for h := range 2 {
 					e.widen(Mem{Base: r.w[p], Disp: 8 * e.size * h}, w[h])

@@ -31,8 +31,8 @@ const (
 	tileKStride = 72
 	tileScales  = 80
 	tileAdd     = 88
-	tileAhead   = 96
-	tileNext    = 104
+	tileNext    = 96
+	tileEvery   = 104
 )
 
 // tileRegs are the general-purpose registers of a tile kernel.
@@ -42,7 +42,8 @@ type tileRegs struct {
 	x      []reg.GPPhysical // pointers to every third token's activations
 	stride reg.GPPhysical   // between tokens; C's pointer before and after the loop
 	k      reg.GPPhysical   // counts down; C's stride before and after the loop
-	ahead  reg.GPPhysical   // how many bytes before their use weights are asked for
+	next   reg.GPPhysical   // what is prefetched
+	due    reg.GPPhysical   // rounds until it is
 }
 
 // begin opens the function and loads the panel pointers.
@@ -55,7 +56,8 @@ func begin(name string, panels, tokens int) tileRegs {
 		MOVQ(Mem{Base: r.t, Disp: tileW + 8*p}, g)
 	}
 	r.x = []reg.GPPhysical{reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10}[:(tokens+2)/3]
-	r.ahead = r.spare()[0]
+	free := r.spare()
+	r.next, r.due = free[0], free[1]
 	return r
 }
 
@@ -63,37 +65,47 @@ func begin(name string, panels, tokens int) tileRegs {
 func (r tileRegs) spare() []reg.GPPhysical {
 	all := []reg.GPPhysical{reg.R15, reg.R14, reg.R13, reg.R10, reg.R9, reg.R8, reg.RSI}
 	return slices.DeleteFunc(all, func(g reg.GPPhysical) bool {
-		return g == r.ahead || slices.Contains(r.w, g) || slices.Contains(r.x, g)
+		return g == r.next || g == r.due || slices.Contains(r.w, g) || slices.Contains(r.x, g)
 	})
 }
 
-// nextScales makes next the index of the scales that lie behind those of s, in the panels that come next.
-func (r tileRegs) nextScales(s, next reg.GPPhysical) {
-	MOVQ(s, next)
-	ADDQ(Mem{Base: r.t, Disp: tileNext}, next)
-}
+// nearBytes is how far ahead of their use all panels' weights together are brought from a core's second cache to its first.
+const nearBytes = 4096
 
-// prefetchScales asks for n bytes of the panels' scales.
-func (r tileRegs) prefetchScales(next reg.GPPhysical, n int) {
+// near asks for the n bytes of each panel's weights that lie ahead by its share of nearBytes.
+func (r tileRegs) near(n int) {
 	for _, w := range r.w {
 		for at := 0; at < n; at += 64 {
-			PREFETCHT0(Mem{Base: w, Index: next, Scale: 1, Disp: at})
+			PREFETCHT0(Mem{Base: w, Disp: at + nearBytes/len(r.w)})
 		}
 	}
 }
 
-// prefetch asks for what each panel holds a fixed distance after the n bytes that the panel pointers are at.
-func (r tileRegs) prefetch(n int) {
-	for _, w := range r.w {
-		for at := 0; at < n; at += 64 {
-			PREFETCHT0(Mem{Base: w, Index: r.ahead, Scale: 1, Disp: at})
-		}
+// far asks, in the rounds that are due, for n bytes of what comes next in memory, for the second cache: that many tiles
+// of tokens share the work out, since memory serves it evenly at best. Four panels at once are four streams, which is
+// enough for the few tokens that they serve.
+func (r tileRegs) far(n int) {
+	if len(r.w) == 4 {
+		return
 	}
+	DECQ(r.due)
+	JNE(LabelRef("round"))
+	MOVQ(Mem{Base: r.t, Disp: tileEvery}, r.due)
+	for at := 0; at < n; at += 64 {
+		PREFETCHT1(Mem{Base: r.next, Disp: at})
+	}
+	ADDQ(U32(n), r.next)
+	Label("round")
 }
 
 // loadX loads the activation pointers, after C was read.
 func (r tileRegs) loadX() {
-	MOVQ(Mem{Base: r.t, Disp: tileAhead}, r.ahead)
+	if len(r.w) < 4 {
+		MOVQ(Mem{Base: r.t, Disp: tileNext}, r.next)
+		MOVQ(U32(1), r.due)
+		CMPQ(Mem{Base: r.t, Disp: tileEvery}, Imm(0))
+		CMOVQEQ(r.next, r.due) // an address: never
+	}
 	MOVQ(Mem{Base: r.t, Disp: tileXStride}, r.stride)
 	MOVQ(Mem{Base: r.t, Disp: tileX}, r.x[0])
 	for i := 1; i < len(r.x); i++ {
@@ -123,9 +135,13 @@ func (r tileRegs) advance(x, w int) {
 	}
 }
 
-// loop runs body for every step, unrolled; a step takes xBytes of an activation row and wBytes of a panel (0: the body
-// moves the panels itself). Before a full round's pointers move on, each panel is asked for ahead of time.
-func (r tileRegs) loop(steps func(), unroll, xBytes, wBytes int, body func(u int)) {
+// loop runs body for every step, unrolled; a step takes xBytes of an activation row and wBytes of a panel, which the body
+// moves itself where own is set.
+func (r tileRegs) loop(steps func(), unroll, xBytes, wBytes int, own bool, body func(u int)) {
+	move := wBytes
+	if own {
+		move = 0
+	}
 	steps()
 	SUBQ(Imm(uint64(unroll)), r.k)
 	JLT(LabelRef("tail"))
@@ -133,8 +149,11 @@ func (r tileRegs) loop(steps func(), unroll, xBytes, wBytes int, body func(u int
 	for u := range unroll {
 		body(u)
 	}
-	r.prefetch(wBytes * unroll)
-	r.advance(unroll*xBytes, unroll*wBytes)
+	if !own {
+		r.near(unroll * wBytes)
+	}
+	r.far(len(r.w) * unroll * wBytes)
+	r.advance(unroll*xBytes, unroll*move)
 	SUBQ(Imm(uint64(unroll)), r.k)
 	JGE(LabelRef("loop"))
 	Label("tail")
@@ -142,7 +161,7 @@ func (r tileRegs) loop(steps func(), unroll, xBytes, wBytes int, body func(u int
 	JEQ(LabelRef("end"))
 	Label("one")
 	body(0)
-	r.advance(xBytes, wBytes)
+	r.advance(xBytes, move)
 	DECQ(r.k)
 	JNE(LabelRef("one"))
 	Label("end")
