@@ -120,6 +120,8 @@ func (d *device) rounds(g *tensor.Graph, n *tensor.Node, v tensor.Value) bool {
 		return v == n.Out[len(n.Out)-1]
 	case tensor.OpTakeRows:
 		return true
+	case tensor.OpAttention:
+		return n.Attr.(tensor.HeadAttr).HeadDim%chunkValues == 0
 	case tensor.OpLinearSwiGLU:
 		return d.dots(g.WeightOf(n.In[1]))
 	}

@@ -116,6 +116,27 @@ func TestDispatches(t *testing.T) {
 	}
 }
 
+// TestDotDispatches: with integer dot products a layer is eight dispatches too, since what makes activations rounds them.
+func TestDotDispatches(t *testing.T) {
+	d := open(t, vulkan.Options{Dot: vulkan.DotAlways})
+	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
+	head, _, _ := m.Head(4)
+	forward := m.Forward(tensor.ForwardLimits{Tokens: 8, Seqs: 4, Rows: 4, Pages: 8, Params: 4, History: 8, Bias: 4})
+	r, err := tensortest.NewRig(d, m.Setup(), false, forward, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct{ launches, dots int }{{2 + 8*m.Layers + 1, 4 * m.Layers}, {3, 1}} {
+		print := r.Programs[i].String()
+		if launches, dots := strings.Count(print, "\n")-1, strings.Count(print, " dot["); launches != want.launches || dots != want.dots {
+			t.Errorf("%d dispatches, %d of them integer dot products; want %d and %d:\n%s", launches, dots, want.launches, want.dots, print)
+		}
+	}
+	if err := errors.Join(r.Close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEager checks that launches one by one, each awaited by the next, give the same bits as all at once.
 func TestEager(t *testing.T) {
 	d := open(t, vulkan.Options{})

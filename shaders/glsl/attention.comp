@@ -13,6 +13,7 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
 #include "cluster.glsl"
+#include "quantize.glsl"
 #include "cache.glsl"
 
 layout(constant_id = 1) const uint QUERIES = 1;
@@ -30,6 +31,7 @@ layout(push_constant) uniform Push {
 	uint64_t scales;   // from a cache to its plane of scales, in bytes
 	uint64_t parts;    // [token][query head][chunk], where chunks are shared
 	uint64_t arrivals; // [token][workgroup of it]: how many of those that share chunks are done; 0 before and after
+	uint64_t bytes, byteScales; // of o, rounded; 0: not wanted, and o where nobody reads floats
 	uint capacity, queryHeads, kvHeads, dim;
 	uint maxPages;
 	uint skip; // values of Q before the first
@@ -269,6 +271,9 @@ void main() {
 	if (me < QUERIES * HEAD && f < fours) {
 		vec4 r = sum.values / sum.total;
 		uint to = ((t * p.queryHeads + head + mine) * fours + f) * 4u;
-		[[unroll]] for (uint j = 0; j < 4; j++) Floats(p.o).v[to + j] = r[j];
+		if (p.o != 0ul) {
+			[[unroll]] for (uint j = 0; j < 4; j++) Floats(p.o).v[to + j] = r[j];
+		}
+		if (p.bytes != 0ul) quantize(r, lane, p.bytes, p.byteScales, to / 32u);
 	}
 }
