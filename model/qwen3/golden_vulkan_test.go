@@ -21,7 +21,8 @@ var quickGoldens = []string{"head64", "head128", "mqa8", "bias", "untied", "yarn
 	"gguf/q8_0", "gguf/q4_0", "gguf/q5_1", "gguf/q4_k_m"}
 
 // TestVulkanGoldens holds the Vulkan backend against transformers: as it serves, it must not be further off than
-// transformers' own bfloat16; with all in float32, no further than the oracle may.
+// transformers' own bfloat16; with all in float32, no further than the oracle may. With integer dot products it rounds
+// activations as the CPU does, and may be as far off.
 func TestVulkanGoldens(t *testing.T) {
 	cases, err := golden.Load("testdata")
 	if err != nil {
@@ -33,7 +34,7 @@ func TestVulkanGoldens(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			d := openVulkan(t)
+			d := openVulkan(t, vulkan.DotNever)
 			diff := compare(t, d, c, d.Info().KVFormats[0])
 			t.Logf("mean %.2g worst %.2g; transformers in bfloat16: mean %.2g worst %.2g", diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst)
 			if diff.Mean > c.BF16.Mean || diff.Worst > c.BF16.Worst {
@@ -43,8 +44,22 @@ func TestVulkanGoldens(t *testing.T) {
 			if c.Format != tensor.F32.String() {
 				return
 			}
-			if exactly := compare(t, openVulkan(t), c, tensor.F32); exactly.Worst > exact {
+			if exactly := compare(t, openVulkan(t, vulkan.DotNever), c, tensor.F32); exactly.Worst > exact {
 				t.Errorf("all in float32: worst difference in logprob %g, want at most %g", exactly.Worst, exact)
+			}
+		})
+	}
+	for _, c := range cases {
+		if f, err := tensor.ParseFormat(c.Format); err == nil && !f.Quantized() || !*full && !slices.Contains(quickGoldens, c.Name) {
+			continue
+		}
+		t.Run(c.Name+", integer dot products", func(t *testing.T) {
+			d := openVulkan(t, vulkan.DotAlways)
+			diff := compare(t, d, c, d.Info().KVFormats[0])
+			t.Logf("mean %.2g worst %.2g; transformers in bfloat16: mean %.2g worst %.2g", diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst)
+			if diff.Mean > int8Factor*c.BF16.Mean || diff.Worst > int8Factor*c.BF16.Worst {
+				t.Errorf("mean difference in logprob %g, worst %g; transformers in bfloat16 has %g and %g, of which %g times are allowed",
+					diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst, int8Factor)
 			}
 		})
 	}
@@ -56,9 +71,9 @@ func TestVulkanGoldens(t *testing.T) {
 }
 
 // openVulkan opens the first Vulkan device, and skips where there is none.
-func openVulkan(t *testing.T) tensor.Device {
+func openVulkan(t *testing.T, dot vulkan.Dot) tensor.Device {
 	t.Helper()
-	d, err := vulkan.Open(vulkan.Options{})
+	d, err := vulkan.Open(vulkan.Options{Dot: dot})
 	if errors.Is(err, vulkan.ErrNoVulkan) {
 		t.Skipf("%v (Debian: libvulkan1, mesa-vulkan-drivers)", err)
 	}
