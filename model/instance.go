@@ -200,12 +200,12 @@ func (in *Instance) compile(ctx context.Context, arch Arch, w Weights, s Shard, 
 const enoughWarmth = 2 * time.Second
 
 // warm runs Programs once with an empty step, so that no request waits for what some drivers put off until a kernel's first
-// launch: the two smallest of each kind, which have all kernels, for one row and for several, and the larger ones as long as
-// that is quick. It returns how many ran.
+// launch: the three smallest of each kind, which have all kernels, for one row, for two and for several, and the larger ones
+// as long as that is quick. It returns how many ran.
 func (in *Instance) warm(ctx context.Context) (ran int, err error) {
 	begun := time.Now()
 	for i := range max(len(in.forward), len(in.head)) {
-		if i >= 2 && time.Since(begun) > enoughWarmth {
+		if i >= 3 && time.Since(begun) > enoughWarmth {
 			break
 		}
 		if i < len(in.forward) {
