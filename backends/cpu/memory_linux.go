@@ -9,6 +9,14 @@ func adviseHuge(b []byte) {
 	}
 }
 
+// adviseSmall asks for pages of the usual size, for memory that is first written while serving: a large page is cleared
+// at its first touch, and the KV caches of all layers come to their next one in the same step.
+func adviseSmall(b []byte) {
+	if len(b) > 0 {
+		_ = unix.Madvise(b, unix.MADV_NOHUGEPAGE)
+	}
+}
+
 // systemMemory is the machine's memory in bytes, all and free; zeros where it cannot be told.
 func systemMemory() (all, free int64) {
 	var i unix.Sysinfo_t
