@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -78,51 +77,25 @@ func (c *benchCommand) workload(ctx context.Context, e *ullm.Engine, report *ben
 	return err
 }
 
-func (c *benchCommand) withEngine(ctx context.Context, name string, report *bench.Report) (err error) {
-	log := c.logger(slog.LevelWarn)
-	o, err := c.options(log)
-	if err != nil {
-		return err
-	}
-	profiled, err := c.startProfile(&o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, profiled()) }()
-	p := newProgress(log)
-	o.Progress = p.report
-	e, err := ullm.Open(ctx, name, ullm.With(o))
-	p.done()
-	if err != nil {
-		return err
-	}
-	d := e.Info().Device
-	report.Backend, report.Device = d.Backend, d.Name
-	return errors.Join(c.workload(ctx, e, report), e.Close())
+func (c *benchCommand) withEngine(ctx context.Context, name string, report *bench.Report) error {
+	return opening(&c.engineFlags, func(o ullm.Options) (*ullm.Engine, error) {
+		return ullm.Open(ctx, name, ullm.With(o))
+	}, func(e *ullm.Engine) error {
+		d := e.Info().Device
+		report.Backend, report.Device = d.Backend, d.Name
+		return c.workload(ctx, e, report)
+	})
 }
 
 // steps measures prefill and decode without a scheduler.
-func (c *benchCommand) steps(ctx context.Context, name string, report *bench.Report) (err error) {
-	log := c.logger(slog.LevelWarn)
-	o, err := c.options(log)
-	if err != nil {
-		return err
-	}
-	profiled, err := c.startProfile(&o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, profiled()) }()
-	p := newProgress(log)
-	o.Progress = p.report
-	m, err := ullm.OpenInstance(ctx, name, o)
-	p.done()
-	if err != nil {
-		return err
-	}
-	info := m.Device.Info()
-	report.Backend, report.Device = info.Backend, info.Name
-	return errors.Join(c.measure(ctx, m, report), m.Close())
+func (c *benchCommand) steps(ctx context.Context, name string, report *bench.Report) error {
+	return opening(&c.engineFlags, func(o ullm.Options) (*ullm.Instance, error) {
+		return ullm.OpenInstance(ctx, name, o)
+	}, func(m *ullm.Instance) error {
+		d := m.Device.Info()
+		report.Backend, report.Device = d.Backend, d.Name
+		return c.measure(ctx, m, report)
+	})
 }
 
 func (c *benchCommand) measure(ctx context.Context, m *ullm.Instance, report *bench.Report) error {

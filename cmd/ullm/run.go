@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -28,12 +27,7 @@ type runCommand struct {
 }
 
 // Run answers once if there is a prompt, and chats otherwise.
-func (c *runCommand) Run(sig *signals) (err error) {
-	log := c.logger(slog.LevelWarn)
-	o, err := c.options(log)
-	if err != nil {
-		return err
-	}
+func (c *runCommand) Run(sig *signals) error {
 	name, args := c.split(c.Prompt)
 	prompt, err := readStdin()
 	if err != nil {
@@ -43,24 +37,15 @@ func (c *runCommand) Run(sig *signals) (err error) {
 	if prompt == "" && !isTerminal(os.Stdin) {
 		return usagef("there is no prompt: give one as argument or on standard input")
 	}
-	profiled, err := c.startProfile(&o)
-	if err != nil {
+	return opening(&c.engineFlags, func(o ullm.Options) (*ullm.Engine, error) {
+		return ullm.Open(sig.ctx, name, ullm.With(o))
+	}, func(eng *ullm.Engine) error {
+		if prompt == "" {
+			return c.chat(sig, eng)
+		}
+		_, err := c.answer(sig.ctx, eng, c.conversation(prompt))
 		return err
-	}
-	defer func() { err = errors.Join(err, profiled()) }()
-	p := newProgress(log)
-	o.Progress = p.report
-	eng, err := ullm.Open(sig.ctx, name, ullm.With(o))
-	p.done()
-	if err != nil {
-		return err
-	}
-	if prompt != "" {
-		_, err = c.answer(sig.ctx, eng, c.conversation(prompt))
-	} else {
-		err = c.chat(sig, eng)
-	}
-	return errors.Join(err, eng.Close())
+	})
 }
 
 func (c *runCommand) conversation(prompt string) []chat.Message {
