@@ -49,11 +49,13 @@ type thread struct {
 	wake   chan struct{}
 }
 
-// Spinning: how often a waiting thread looks before it parks, with a few processor pauses between looks. Together about
-// 50 µs: longer than the gaps between operations, shorter than anybody minds.
+// Waiting: a thread looks again and again, with a few processor pauses between looks, and after every 50 µs or so lets
+// whoever else needs the processor have it. It parks after a millisecond: to be woken takes it longer than an operation,
+// which others have done without it by then, so that it would wait again, and park at every operation.
 const (
-	spins  = 100
 	pauses = 10
+	spins  = 100        // looks until it yields
+	looks  = 20 * spins // until it parks
 )
 
 func newPool(k *simd.Kernels, threads int, nodes []node) *pool {
@@ -95,12 +97,17 @@ func (p *pool) do(r *run, n, grain int, f body) {
 	p.announce()
 	p.share(p.threads[0])
 	for i := 0; p.working.Load() != 0; i++ {
-		p.kernels.Pause(pauses)
-		if i%spins == spins-1 {
-			runtime.Gosched() // a thread that was parked may need the processor that we spin on
-		}
+		p.linger(i)
 	}
 	p.job = job{}
+}
+
+// linger passes the time between a waiting thread's look i and the next.
+func (p *pool) linger(i int) {
+	p.kernels.Pause(pauses)
+	if i%spins == spins-1 {
+		runtime.Gosched()
+	}
 }
 
 // announce begins a new turn and wakes whoever sleeps.
@@ -134,8 +141,8 @@ func (p *pool) serve(t *thread) {
 	p.placement.stay(t.index)
 	for seen := uint32(0); ; {
 		for i := 0; p.turn.Load() == seen; i++ {
-			if i < spins {
-				p.kernels.Pause(pauses)
+			if i < looks {
+				p.linger(i)
 				continue
 			}
 			t.parked.Store(true)
