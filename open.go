@@ -212,9 +212,10 @@ func (i *Instance) Close() error {
 }
 
 // hostStretch is how much longer a step may take where the processor computes when it holds prompts beside others' next
-// tokens. A few hundred prompt tokens take seconds there, and everyone's next token would wait for them. Twice as long
-// computes a prompt at half the processor's speed, and leaves the 99th percentile between tokens under three times the median.
-const hostStretch = 2
+// tokens. A few hundred prompt tokens take seconds there, and everyone's next token would wait for them. Two and a half times
+// as long computes a prompt at more than half the processor's speed, and leaves the 99th percentile between tokens under
+// three times the median.
+const hostStretch = 2.5
 
 // hostCache bounds the cache in a machine's main memory, which is not ours alone, or in memory of unknown size: 4 GiB, or
 // one full sequence if that is more.

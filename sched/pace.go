@@ -4,7 +4,9 @@ import "time"
 
 // pace bounds the prompt tokens of a step in which other sequences generate, by what steps took: such a step shall take
 // no more than stretch times as long as it would without prompts, so that a long prompt does not hold up everyone's next
-// token. What it decides changes when tokens come, never which.
+// token. Where many wait for their first token and few generate, prompts get as many times a plain step's time as there are
+// waiting for each that generates: everybody's waiting counts alike, and the sooner a sequence joins, the fewer steps all of
+// them take. What it decides changes when tokens come, never which.
 //
 // It takes a step to cost plain + prompt · (its prompt tokens), and follows both as sequences come, go and grow.
 type pace struct {
@@ -44,13 +46,15 @@ func (p *pace) observe(tokens, prompts int, took time.Duration) {
 // twice as long.
 func surprise(seconds, expected float64) float64 { return min(seconds-expected, expected) }
 
-// mixed is how many prompt tokens the next step may hold beside others' next ones, of at most limit.
-func (p *pace) mixed(limit int) int {
+// mixed is how many prompt tokens the next step may hold beside the next ones of others, of at most limit, where so many
+// sequences generate and so many wait for their prompts.
+func (p *pace) mixed(limit, generating, waiting int) int {
 	switch {
 	case p.stretch == 0:
 		return limit
 	case p.plain == 0 || p.prompt == 0:
 		return min(limit, firstMixed)
 	}
-	return int(min(float64(limit), max(leastMixed, (p.stretch-1)*p.plain/p.prompt*firstMixed)))
+	share := max(p.stretch-1, float64(waiting)/float64(generating))
+	return int(min(float64(limit), max(leastMixed, share*p.plain/p.prompt*firstMixed)))
 }

@@ -16,7 +16,8 @@ type Limits struct {
 	Pages   int                  // KV pages
 	Step    tensor.ForwardLimits // of one step
 	// Stretch is how many times as long as a step without prompts one may take in which some generate and others' prompts
-	// are computed; 0: no bound. It is kept by the number of prompt tokens, and learnt from what steps take.
+	// are computed, unless more wait than generate; 0: no bound. It is kept by the number of prompt tokens, and learnt from
+	// what steps take.
 	Stretch  float64
 	NoPrefix bool // do not look up cached prefixes
 }
@@ -158,8 +159,8 @@ func (p *Policy) preempt(s *sequence) {
 func (p *Policy) Next() *Step {
 	b := builder{p: p, step: &Step{}, left: p.limits.Step}
 	b.prefill = p.limits.Step.Tokens
-	if slices.ContainsFunc(p.running, func(s *sequence) bool { return s.wants(p.limits.Context) == 1 }) {
-		b.prefill = p.pace.mixed(p.limits.Step.Tokens)
+	if generating, waiting := p.demand(); generating > 0 {
+		b.prefill = p.pace.mixed(p.limits.Step.Tokens, generating, waiting)
 	}
 	full := false // no page was left for someone
 	for i := 0; i < len(p.running); i++ {
@@ -177,6 +178,19 @@ func (p *Policy) Next() *Step {
 	}
 	p.stats.Steps++
 	return b.step
+}
+
+// demand counts the sequences that want their next token, and those whose prompts a step could compute.
+func (p *Policy) demand() (generating, waiting int) {
+	for _, s := range p.running {
+		switch n := s.wants(p.limits.Context); {
+		case n == 1:
+			generating++
+		case n > 1:
+			waiting++
+		}
+	}
+	return generating, waiting + min(len(p.waiting), len(p.slots))
 }
 
 // Took tells how long the device was busy with a step.
