@@ -9,6 +9,7 @@ const (
 	attentionExact     = 1 << iota // a head's values fill a cluster's invocations
 	attentionAddressed             // caches or queries are longer than bindings reach
 	attentionAligned               // queries begin at a multiple of 16 bytes
+	attentionHalves                // results are rounded to f16
 )
 
 // What the attention shader is written for.
@@ -58,7 +59,7 @@ func (b *binder) attention(n *tensor.Node) {
 	k, v := b.state(n.In[2]), b.state(n.In[3])
 	slots, spec, l := b.slots(n.In[4])
 	s := b.d.physical.splitOf(a, b.capacity(q), spec.MaxPages)
-	flags := uint32(0)
+	flags := b.halves(n.Out[0], attentionHalves)
 	if a.HeadDim == 32*attentionPer(a) {
 		flags |= attentionExact
 	}
@@ -74,7 +75,7 @@ func (b *binder) attention(n *tensor.Node) {
 	arrivals := b.arena + uint64(b.plan.arrivals.at)
 	p := new(push).address(b.at(q), b.at(n.In[1]), k.address(), v.address(), slots+4*uint64(l.Pages), b.floats(n.Out[0]), b.count(q),
 		uint64(k.spec.KV.Values()), arrivals+uint64(b.plan.arrivals.bytes), arrivals).address(b.roundedTo(n.Out[0])...).
-		u32(b.capacity(q), a.QueryHeads, a.KVHeads, a.HeadDim, spec.MaxPages, int(skip/4), s.chunks).f32(a.Scale)
+		u32(b.live(q), a.QueryHeads, a.KVHeads, a.HeadDim, spec.MaxPages, int(skip/4), s.chunks).f32(a.Scale)
 	b.launch(kernel{"attention", [4]uint32{uint32(k.spec.KV.Format), uint32(s.queries), uint32(attentionPer(a)), flags}},
 		[3]int{s.groups, b.capacity(q), s.workers}, p, k1, v1, in)
 }

@@ -40,20 +40,45 @@ func open(t testing.TB, o vulkan.Options) tensor.Device {
 	return d
 }
 
-func TestConformance(t *testing.T) { conformance(t, vulkan.DotNever) }
+func TestConformance(t *testing.T) {
+	conformance(t, vulkan.Options{Dot: vulkan.DotNever, Matrix: vulkan.MatrixNever})
+}
 
 // TestConformanceDot runs quantised weights by integer dot products, which software has, and slowly.
-func TestConformanceDot(t *testing.T) { conformance(t, vulkan.DotAlways) }
+func TestConformanceDot(t *testing.T) {
+	conformance(t, vulkan.Options{Dot: vulkan.DotAlways, Matrix: vulkan.MatrixNever})
+}
 
-func conformance(t *testing.T, dot vulkan.Dot) {
+// TestConformanceMatrix runs 16-bit weights by cooperative matrices, which software may have.
+func TestConformanceMatrix(t *testing.T) {
+	needMatrices(t)
+	conformance(t, vulkan.Options{Matrix: vulkan.MatrixAlways})
+}
+
+// needMatrices skips where the first device has no cooperative matrices.
+func needMatrices(t *testing.T) {
+	t.Helper()
+	d := open(t, vulkan.Options{Matrix: vulkan.MatrixAlways})
+	has := vulkan.Matrices(d)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !has {
+		t.Skipf("%s (%s) has no cooperative matrices (lavapipe has them since Mesa 26)", d.Info().Name, d.Info().Detail)
+	}
+}
+
+func conformance(t *testing.T, o vulkan.Options) {
 	tensortest.Run(t, func(t testing.TB, fault tensortest.Fault) tensor.Device {
 		opened := false // the suite's devices must open; TestOpenFaults fails what Open calls
-		d := open(t, vulkan.Options{Dot: dot, Fault: func(call string) error {
+		o := o
+		o.Fault = func(call string) error {
 			if !opened || fault == nil {
 				return nil
 			}
 			return fault(call)
-		}})
+		}
+		d := open(t, o)
 		opened = true
 		return d
 	}, tensortest.Config{Quick: !*full})

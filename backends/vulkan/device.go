@@ -30,13 +30,14 @@ type device struct {
 	memory   memory
 	shaders  shaders
 	transfer transfer
+	matrix   matrix
 	dot      bool        // quantised weights are multiplied by integer dot products
 	hung     atomic.Bool // it did not answer in time: nothing may wait for it, or touch what it works on
 	submit   sync.Mutex  // one submission at a time
 }
 
 func newDevice(in *instance, p *physical, o Options) (*device, error) {
-	d := &device{options: o, instance: in, physical: p, dot: o.Dot.on(p)}
+	d := &device{options: o, instance: in, physical: p, dot: o.Dot.on(p), matrix: o.Matrix.on(p)}
 	d.Init("vulkan", o.Depth, o.Fault)
 	if o.Patience == 0 {
 		d.options.Patience = time.Minute
@@ -47,7 +48,7 @@ func newDevice(in *instance, p *physical, o Options) (*device, error) {
 	if err := d.Fault("vkCreateDevice"); err != nil {
 		return nil, err
 	}
-	if r := C.ullm_device_create(in.getProc, in.raw(), unsafe.Pointer(p.handle), &p.facts, &d.raw); r != 0 {
+	if r := C.ullm_device_create(in.getProc, in.raw(), unsafe.Pointer(p.handle), &p.facts, C.int(min(d.matrix.m, 1)), &d.raw); r != 0 {
 		return nil, result(vk.Result(r), "open "+p.name())
 	}
 	d.memory.init(d)

@@ -6,6 +6,9 @@ import (
 	"github.com/ullm/ullm/tensor"
 )
 
+// Matrices tells whether a device multiplies 16-bit weights by cooperative matrices.
+func Matrices(d tensor.Device) bool { return d.(*device).matrix != matrix{} }
+
 // EachPipeline makes the pipelines that a Program of a graph would have, each once, and calls made with its kernel after it.
 // Weights and states have their layouts, and no
 // memory.
@@ -27,7 +30,7 @@ func EachPipeline(td tensor.Device, g *tensor.Graph, made func(kernel string) er
 			if err != nil {
 				return err
 			}
-			w := &weight{b, spec, layoutOf(spec)}
+			w := &weight{buffer: b, spec: spec, layout: d.layoutOf(spec)}
 			defer w.Close()
 			if err := d.Add(w); err != nil {
 				return err

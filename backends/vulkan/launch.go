@@ -112,12 +112,21 @@ func (b *binder) launch(k kernel, grid [3]int, p *push, bound ...window) {
 	b.wait = false
 }
 
-// rows is the grid for a workgroup a row, and what a shader needs to know how many are live.
+// count is the address of the number of a value's live rows, or, where all always are, any address that can be read.
 func (b *binder) count(v tensor.Value) uint64 {
 	if r := b.graph.RowsOf(v); r.Count >= 0 {
 		return b.in + uint64(r.Count)
 	}
-	return 0
+	return b.arena
+}
+
+// live is the other half of what a shader needs to know how many rows are live: the capacity, marked where all are.
+func (b *binder) live(v tensor.Value) int {
+	n := b.capacity(v)
+	if b.graph.RowsOf(v).Count < 0 {
+		n |= 1 << 31
+	}
+	return n
 }
 
 func (b *binder) capacity(v tensor.Value) int { return b.graph.RowsOf(v).Cap }
@@ -141,7 +150,7 @@ func (b *binder) weight(v tensor.Value) *weight {
 	w, err := lifetime.Weight[*weight](&b.d.Device, b.bindings, spec)
 	if err != nil {
 		b.fail("%w", err)
-		return &weight{buffer: nothing, spec: spec, layout: layoutOf(spec)}
+		return &weight{buffer: nothing, spec: spec, layout: b.d.layoutOf(spec)}
 	}
 	return w
 }

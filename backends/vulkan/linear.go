@@ -7,10 +7,10 @@ import (
 )
 
 func (b *binder) linear(n *tensor.Node) {
-	bias, first := b.vector(n.In[1]), 0
-	b.roundFor(n)
+	bias, first, rounded := b.vector(n.In[1]), 0, asFloats
 	for _, v := range n.In[2:] {
 		w := b.weight(v)
+		rounded = b.round(n.In[0], b.d.formFor(w.spec), rounded)
 		b.product(n.In[0], n.Out[0], w, bias, first, w.spec.Rows(), false)
 		first += w.spec.Rows()
 	}
@@ -18,7 +18,7 @@ func (b *binder) linear(n *tensor.Node) {
 
 func (b *binder) linearSwiGLU(n *tensor.Node) {
 	w := b.weight(n.In[1])
-	b.roundFor(n)
+	b.round(n.In[0], b.d.formFor(w.spec), asFloats)
 	b.product(n.In[0], n.Out[0], w, 0, 0, w.spec.Rows()/2, true)
 }
 
@@ -38,8 +38,12 @@ const (
 // product multiplies by one weight, to columns of y from first. A weight or an activation that is longer than what a
 // binding reaches takes a launch for each piece.
 func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows int, swiglu bool) {
-	if b.d.dots(w.spec) {
+	switch b.d.formFor(w.spec) {
+	case asBytes:
 		b.dotProduct(x, y, w, bias, first, rows, swiglu)
+		return
+	case asHalves:
+		b.matrixProduct(x, y, w, bias, first, rows, swiglu)
 		return
 	}
 	l, cols, stride := w.layout, w.spec.Cols, b.graph.ColsOf(y)
@@ -62,7 +66,7 @@ func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows 
 				g.flags |= linearNarrow
 			}
 			p := new(push).address(b.at(y), biasAt(bias, first+r), b.count(x)).
-				u32(tokens, t, cols, stride, first+r, m, l.chunks, l.padded, int(skip/4))
+				u32(b.live(x), t, cols, stride, first+r, m, l.chunks, l.padded, int(skip/4))
 			b.launch(kernel{"linear", [4]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags}},
 				[3]int{(m + linearClusters*g.rows - 1) / (linearClusters * g.rows), (n + g.tile - 1) / g.tile, 1}, p, append(w.windows(r, span), in)...)
 		}

@@ -270,9 +270,13 @@ type feature struct {
 
 // features are those that better paths are chosen by.
 func (p *physical) features() []feature {
+	matrices, has := "cooperative matrices", C.uint32_t(0)
+	if m := p.matrix(); m.m > 0 {
+		matrices, has = fmt.Sprintf("cooperative matrices of %d × %d × %d", m.m, m.n, m.k), 1
+	}
 	return []feature{
 		{"16-bit storage", p.storage16}, {"8-bit storage", p.storage8}, {"f16 arithmetic", p.float16}, {"int8 arithmetic", p.int8},
-		{"integer dot product", p.integer_dot}, {"cooperative matrices", p.cooperative_matrix},
+		{"integer dot product", p.integer_dot}, {matrices, has},
 		{"subgroup size control", p.subgroup_control}, {"pipeline statistics", p.executable_properties},
 	}
 }

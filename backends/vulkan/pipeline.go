@@ -51,8 +51,12 @@ func (s *shaders) pipeline(k kernel) (unsafe.Pointer, error) {
 	}
 	var p unsafe.Pointer
 	constants := (*C.uint32_t)(unsafe.Pointer(&k.constants[0]))
+	subgroup := C.uint32_t(0)
+	if k.name == "matrix" {
+		subgroup = C.uint32_t(s.d.matrix.subgroup)
+	}
 	// The binary is Go memory without pointers, held until the call returns.
-	r := C.ullm_pipeline_create(s.d.raw, s.cache, unsafe.Pointer(&code[0]), C.size_t(len(code)), constants, C.uint32_t(len(k.constants)), &p)
+	r := C.ullm_pipeline_create(s.d.raw, s.cache, unsafe.Pointer(&code[0]), C.size_t(len(code)), constants, C.uint32_t(len(k.constants)), subgroup, &p)
 	if err := s.d.check(r, "compile "+k.String()); err != nil {
 		return nil, err
 	}

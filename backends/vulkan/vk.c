@@ -121,6 +121,7 @@ void ullm_log_stop(void *get_proc, void *instance, ullm_log *l) {
 
 // Physical device.
 
+typedef VkResult(VKAPI *GetMatrices)(VkPhysicalDevice, uint32_t *, VkCooperativeMatrixPropertiesKHR *);
 typedef VkResult(VKAPI *EnumerateExtensions)(VkPhysicalDevice, const char *, uint32_t *, VkExtensionProperties *);
 typedef void(VKAPI *GetFeatures2)(VkPhysicalDevice, VkPhysicalDeviceFeatures2 *);
 typedef void(VKAPI *GetProperties2)(VkPhysicalDevice, VkPhysicalDeviceProperties2 *);
@@ -137,6 +138,25 @@ static int has(const VkExtensionProperties *list, uint32_t n, const char *name) 
 static void copy_text(char *to, const char *from) {
 	strncpy(to, from, 255);
 	to[255] = 0;
+}
+
+// probe_shapes keeps the shapes of cooperative matrices that shaders may use.
+static void probe_shapes(void *get_proc, void *instance, void *physical, ullm_physical *out) {
+	INSTANCE_FUNCTION(get_proc, instance, GetMatrices, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR);
+	uint32_t n = 0;
+	if (vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR == NULL || vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &n, NULL) != 0) return;
+	VkCooperativeMatrixPropertiesKHR *list = calloc(n + 1, sizeof *list);
+	if (list == NULL) return;
+	for (uint32_t i = 0; i < n; i++) list[i].sType = ST_COOPERATIVE_MATRIX_PROPERTIES;
+	if (vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &n, list) < 0) n = 0;
+	for (uint32_t i = 0; i < n && out->shapes < COUNT(out->shape); i++) {
+		const VkCooperativeMatrixPropertiesKHR *p = &list[i];
+		if (p->a != COMPONENT_FLOAT16 || p->b != COMPONENT_FLOAT16 || p->c != COMPONENT_FLOAT32 || p->result != COMPONENT_FLOAT32 || p->scope != SCOPE_SUBGROUP)
+			continue;
+		out->shape[out->shapes].m = p->m, out->shape[out->shapes].n = p->n, out->shape[out->shapes].k = p->k;
+		out->shapes++;
+	}
+	free(list);
 }
 
 #define CHAIN(list, s) ((s).pNext = (list), (list) = &(s))
@@ -168,7 +188,8 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	const int control = base.apiVersion >= v13 || has(list, n, "VK_EXT_subgroup_size_control");
 	const int dot = base.apiVersion >= v13 || has(list, n, "VK_KHR_shader_integer_dot_product");
 	out->memory_budget = has(list, n, "VK_EXT_memory_budget");
-	out->cooperative_matrix = has(list, n, "VK_KHR_cooperative_matrix");
+	const int matrix = has(list, n, "VK_KHR_cooperative_matrix");
+	const int model = v >= 2 || has(list, n, "VK_KHR_vulkan_memory_model");
 	out->executable_properties = has(list, n, "VK_KHR_pipeline_executable_properties");
 	free(list);
 
@@ -214,6 +235,8 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	Features4 halves = {.sType = ST_SHADER_FLOAT16_INT8_FEATURES};
 	Features4 controls = {.sType = ST_SUBGROUP_SIZE_CONTROL_FEATURES};
 	Features4 dots = {.sType = ST_INTEGER_DOT_PRODUCT_FEATURES};
+	Features4 models = {.sType = ST_VULKAN_MEMORY_MODEL_FEATURES};
+	Features4 matrices = {.sType = ST_COOPERATIVE_MATRIX_FEATURES};
 	VkPhysicalDeviceFeatures2 f = {.sType = ST_FEATURES_2};
 	chain = NULL;
 	CHAIN(chain, storages16);
@@ -222,6 +245,8 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	if (half_types) CHAIN(chain, halves);
 	if (control) CHAIN(chain, controls);
 	if (dot) CHAIN(chain, dots);
+	if (model) CHAIN(chain, models);
+	if (matrix) CHAIN(chain, matrices);
 	f.pNext = chain;
 	vkGetPhysicalDeviceFeatures2(physical, &f);
 	out->int64 = f.features.v[FEATURE_INT64];
@@ -231,6 +256,10 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	out->float16 = halves.v[0];
 	out->int8 = halves.v[1];
 	out->subgroup_control = controls.v[0];
+	out->full_subgroups = controls.v[1] && (sizes.stages & 0x20) != 0;
+	out->memory_model = models.v[0];
+	out->cooperative_matrix = matrices.v[0];
+	if (matrices.v[0]) probe_shapes(get_proc, instance, physical, out);
 	out->integer_dot = dots.v[0];
 	out->integer_dot_fast = dots.v[0] && speeds.v[ACCELERATED_4X8_PACKED_SIGNED];
 

@@ -43,9 +43,14 @@ typedef struct {
 	uint32_t shuffle; // compute shaders may shuffle within subgroups
 	uint64_t atom; // nonCoherentAtomSize
 	// features, as 0 and 1
-	uint32_t int64, buffer_address, storage16, storage8, float16, int8, subgroup_control, cooperative_matrix, integer_dot,
+	uint32_t int64, buffer_address, storage16, storage8, float16, int8, subgroup_control, full_subgroups, memory_model, cooperative_matrix, integer_dot,
 		integer_dot_fast, // of four packed signed bytes
 		memory_budget, executable_properties;
+	// cooperative matrices of a subgroup that multiply f16 and add to f32: D (m × n) = A (m × k) · B (k × n) + C
+	uint32_t shapes;
+	struct {
+		uint32_t m, n, k;
+	} shape[16];
 	// memory
 	uint32_t memory_types;
 	uint32_t type_flags[32], type_heap[32];
@@ -65,7 +70,8 @@ void ullm_physical_budget(void *get_proc, void *instance, void *physical, ullm_p
 
 typedef struct ullm_device ullm_device;
 
-int ullm_device_create(void *get_proc, void *instance, void *physical, const ullm_physical *p, ullm_device **out);
+// ullm_device_create opens a device, with what cooperative matrices need if matrices is not 0.
+int ullm_device_create(void *get_proc, void *instance, void *physical, const ullm_physical *p, int matrices, ullm_device **out);
 void ullm_device_destroy(ullm_device *d);
 int ullm_device_wait_idle(ullm_device *d);
 // ullm_device_abandon makes all that destroys or frees do nothing: the device may be at work on it for ever.
@@ -84,7 +90,9 @@ int ullm_cache_create(ullm_device *d, const void *data, size_t size, void **cach
 int ullm_cache_data(ullm_device *d, void *cache, void *data, size_t *size);
 void ullm_cache_destroy(ullm_device *d, void *cache);
 
-int ullm_pipeline_create(ullm_device *d, void *cache, const void *code, size_t size, const uint32_t *constants, uint32_t n, void **out);
+// ullm_pipeline_create specializes a shader. subgroup, where it is not 0, is how wide all subgroups have to be.
+int ullm_pipeline_create(ullm_device *d, void *cache, const void *code, size_t size, const uint32_t *constants, uint32_t n, uint32_t subgroup,
+	void **out);
 void ullm_pipeline_destroy(ullm_device *d, void *pipeline);
 
 // A command buffer with its pool and the fence of its submission.

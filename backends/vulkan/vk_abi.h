@@ -53,7 +53,9 @@ enum {
 	ST_MAINTENANCE_3_PROPERTIES = 1000168000,
 	ST_8BIT_STORAGE_FEATURES = 1000177000,
 	ST_DRIVER_PROPERTIES = 1000196000,
+	ST_VULKAN_MEMORY_MODEL_FEATURES = 1000211000,
 	ST_SUBGROUP_SIZE_CONTROL_PROPERTIES = 1000225000,
+	ST_REQUIRED_SUBGROUP_SIZE_CREATE_INFO = 1000225001,
 	ST_SUBGROUP_SIZE_CONTROL_FEATURES = 1000225002,
 	ST_MEMORY_BUDGET_PROPERTIES = 1000237000,
 	ST_BUFFER_DEVICE_ADDRESS_INFO = 1000244001,
@@ -61,6 +63,8 @@ enum {
 	ST_BUFFER_DEVICE_ADDRESS_FEATURES = 1000257000,
 	ST_INTEGER_DOT_PRODUCT_FEATURES = 1000280000,
 	ST_INTEGER_DOT_PRODUCT_PROPERTIES = 1000280001,
+	ST_COOPERATIVE_MATRIX_FEATURES = 1000506000,
+	ST_COOPERATIVE_MATRIX_PROPERTIES = 1000506001,
 };
 
 // Header is how every extensible struct begins.
@@ -207,6 +211,15 @@ typedef struct {
 	VkBool32 v[30]; // see ACCELERATED_4X8_PACKED_SIGNED
 } VkPhysicalDeviceShaderIntegerDotProductProperties;
 
+enum { COMPONENT_FLOAT16 = 0, COMPONENT_FLOAT32 = 1, SCOPE_SUBGROUP = 3 };
+
+typedef struct {
+	HEADER;
+	uint32_t m, n, k, a, b, c, result;
+	VkBool32 saturating;
+	uint32_t scope;
+} VkCooperativeMatrixPropertiesKHR;
+
 typedef struct {
 	uint32_t flags, heap;
 } VkMemoryType;
@@ -307,6 +320,13 @@ typedef struct {
 	size_t size;
 	const void *data;
 } VkSpecializationInfo;
+
+typedef struct {
+	HEADER;
+	uint32_t size;
+} VkPipelineShaderStageRequiredSubgroupSizeCreateInfo;
+
+enum { STAGE_REQUIRE_FULL_SUBGROUPS = 2 };
 
 typedef struct {
 	HEADER;

@@ -74,22 +74,36 @@ struct ullm_device {
 
 typedef VkResult(VKAPI *CreateDevice)(VkPhysicalDevice, const VkDeviceCreateInfo *, const void *, VkDevice *);
 
-int ullm_device_create(void *get_proc, void *instance, void *physical, const ullm_physical *p, ullm_device **out) {
+int ullm_device_create(void *get_proc, void *instance, void *physical, const ullm_physical *p, int matrices, ullm_device **out) {
 	GetInstanceProcAddr get = (GetInstanceProcAddr)get_proc;
 	CreateDevice create = (CreateDevice)get(instance, "vkCreateDevice");
 	GetDeviceProcAddr get_device = (GetDeviceProcAddr)get(instance, "vkGetDeviceProcAddr");
 	if (create == NULL || get_device == NULL) return -3;
-	const int core = p->api_version >= (1u << 22 | 2u << 12);
-	const char *extensions[4];
+	const int v12 = p->api_version >= (1u << 22 | 2u << 12), v13 = p->api_version >= (1u << 22 | 3u << 12);
+	const char *extensions[8];
 	uint32_t n = 0;
-	if (!core) {
+	if (!v12) {
 		extensions[n++] = "VK_KHR_buffer_device_address";
 	}
-	if (p->integer_dot && p->api_version < (1u << 22 | 3u << 12)) extensions[n++] = "VK_KHR_shader_integer_dot_product";
+	if (p->integer_dot && !v13) extensions[n++] = "VK_KHR_shader_integer_dot_product";
 	if (p->memory_budget) extensions[n++] = "VK_EXT_memory_budget";
+
+	if (matrices) {
+		extensions[n++] = "VK_KHR_cooperative_matrix";
+		if (!v12) extensions[n++] = "VK_KHR_vulkan_memory_model";
+		if (!v12) extensions[n++] = "VK_KHR_shader_float16_int8";
+		if (!v13) extensions[n++] = "VK_EXT_subgroup_size_control";
+	}
 	Features4 addresses = {.sType = ST_BUFFER_DEVICE_ADDRESS_FEATURES, .v = {1}};
 	Features4 dots = {.sType = ST_INTEGER_DOT_PRODUCT_FEATURES, .v = {1}};
 	if (p->integer_dot) addresses.pNext = &dots;
+	Features4 cooperative = {.sType = ST_COOPERATIVE_MATRIX_FEATURES, .v = {1}};
+	Features4 models = {.sType = ST_VULKAN_MEMORY_MODEL_FEATURES, .pNext = &cooperative, .v = {1}};
+	Features4 halves = {.sType = ST_SHADER_FLOAT16_INT8_FEATURES, .pNext = &models, .v = {1}};
+	Features4 storages = {.sType = ST_16BIT_STORAGE_FEATURES, .pNext = &halves, .v = {1}};
+	Features4 controls = {.sType = ST_SUBGROUP_SIZE_CONTROL_FEATURES, .pNext = &storages, .v = {1, 1}};
+	if (matrices) dots.pNext = &controls;
+	if (matrices && !p->integer_dot) addresses.pNext = &controls;
 	VkPhysicalDeviceFeatures2 features = {.sType = ST_FEATURES_2, .pNext = &addresses};
 	features.features.v[FEATURE_INT64] = 1;
 	const float priority = 1;
@@ -110,7 +124,7 @@ int ullm_device_create(void *get_proc, void *instance, void *physical, const ull
 	FUNCTIONS(F)
 #undef F
 	d->address = (VkDeviceAddress(VKAPI *)(VkDevice, const VkBufferDeviceAddressInfo *))get_device(d->device,
-		core ? "vkGetBufferDeviceAddress" : "vkGetBufferDeviceAddressKHR");
+		v12 ? "vkGetBufferDeviceAddress" : "vkGetBufferDeviceAddressKHR");
 	if (missing || d->address == NULL) {
 		if (d->vkDestroyDevice != NULL) d->vkDestroyDevice(d->device, NULL);
 		free(d);
@@ -200,7 +214,8 @@ int ullm_cache_data(ullm_device *d, void *cache, void *data, size_t *size) {
 
 void ullm_cache_destroy(ullm_device *d, void *cache) { d->vkDestroyPipelineCache(d->device, HANDLE(cache), NULL); }
 
-int ullm_pipeline_create(ullm_device *d, void *cache, const void *code, size_t size, const uint32_t *constants, uint32_t n, void **out) {
+int ullm_pipeline_create(ullm_device *d, void *cache, const void *code, size_t size, const uint32_t *constants, uint32_t n, uint32_t subgroup,
+	void **out) {
 	VkSpecializationMapEntry entries[16];
 	if (n > 16) return -3;
 	for (uint32_t i = 0; i < n; i++) entries[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
@@ -209,9 +224,14 @@ int ullm_pipeline_create(ullm_device *d, void *cache, const void *code, size_t s
 	VkShaderModule module = 0;
 	VkResult r = d->vkCreateShaderModule(d->device, &module_info, NULL, &module);
 	if (r != 0) return r;
+	VkPipelineShaderStageRequiredSubgroupSizeCreateInfo width = {.sType = ST_REQUIRED_SUBGROUP_SIZE_CREATE_INFO, .size = subgroup};
 	VkComputePipelineCreateInfo info = {.sType = ST_COMPUTE_PIPELINE_CREATE_INFO,
 		.stage = {.sType = ST_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = 0x20, .module = module, .name = "main", .specialization = &specialization},
 		.layout = d->layout, .base_index = -1};
+	if (subgroup != 0) {
+		info.stage.pNext = &width;
+		info.stage.flags = STAGE_REQUIRE_FULL_SUBGROUPS;
+	}
 	VkPipeline pipeline = 0;
 	r = d->vkCreateComputePipelines(d->device, HANDLE(cache), 1, &info, NULL, &pipeline);
 	d->vkDestroyShaderModule(d->device, module, NULL);

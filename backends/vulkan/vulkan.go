@@ -30,7 +30,8 @@ type Options struct {
 	Staged bool
 	// Patience is how long a run may take before the device counts as lost; 0: a minute, an hour on a processor.
 	Patience time.Duration
-	Dot      Dot // the arithmetic of quantised weights
+	Dot      Dot    // the arithmetic of quantised weights
+	Matrix   Matrix // that of 16-bit ones
 	// Validate turns the validation layers on; Close then fails with what they said.
 	Validate bool
 	// CacheDir is where compiled pipelines are kept; "": nowhere.

@@ -19,6 +19,8 @@ type weight struct {
 	*buffer
 	spec   tensor.WeightSpec
 	layout layout
+	// exponent of the power of two that values are stored multiplied by.
+	exponent int
 }
 
 // pieceBytes is how much of a weight is read and repacked at once.
@@ -28,13 +30,22 @@ func (d *device) Upload(ctx context.Context, spec tensor.WeightSpec, src tensor.
 	if !slices.Contains(tensor.WeightFormats(), spec.Format) {
 		return nil, fmt.Errorf("vulkan: weight %s in %s: %w", spec.Name, spec.Format, tensor.ErrUnsupported)
 	}
-	l := layoutOf(spec)
+	l := d.layoutOf(spec)
 	b, err := d.alloc(onDevice, tensor.UseWeights, l.bytes, "weight "+spec.Name)
 	if err != nil {
 		return nil, err
 	}
-	w := &weight{b, spec, l}
-	if err := w.fill(ctx, src); err != nil {
+	w := &weight{buffer: b, spec: spec, layout: l}
+	if l.format != spec.Format {
+		w.exponent = halfExponent
+	}
+	var big *tooLarge
+	err = w.fill(ctx, src)
+	for errors.As(err, &big) {
+		w.exponent = big.exponent
+		err = w.fill(ctx, src)
+	}
+	if err != nil {
 		b.free()
 		return nil, err
 	}
@@ -112,13 +123,21 @@ func (w *weight) imageBytes(panels int) (n int64) {
 // pack reads n rows from first and writes them to an image that begins with them.
 func (w *weight) pack(m image, first, n int, src tensor.Source) error {
 	row, at := w.spec.Format.RowBytes(w.spec.Cols), 0
+	half := make([]byte, 2*w.spec.Cols)
 	return rowsOf(w.spec.Parts, first, n, func(part, first, n int) error {
 		err := src.Rows(part, first, n, func(rows []byte) error {
 			if len(rows) != n*row {
 				return fmt.Errorf("%d rows came as %d bytes, want %d", n, len(rows), n*row)
 			}
 			for i := range n {
-				w.layout.pack(m, at+i, rows[i*row:][:row])
+				r := rows[i*row:][:row]
+				if w.layout.format != w.spec.Format {
+					if err := halves(half, r, w.exponent); err != nil {
+						return err
+					}
+					r = half
+				}
+				w.layout.pack(m, at+i, r)
 			}
 			return nil
 		})

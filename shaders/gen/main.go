@@ -33,13 +33,23 @@ func main() {
 	}
 }
 
+// validator finds spirv-val, beside the compiler first: one that is older does not know what the compiler makes.
+func validator(glslang string) (string, error) {
+	if path, err := exec.LookPath(glslang); err == nil {
+		if val, err := exec.LookPath(filepath.Join(filepath.Dir(path), "spirv-val")); err == nil {
+			return val, nil
+		}
+	}
+	return exec.LookPath("spirv-val")
+}
+
 func compile(glslang, name string) error {
 	out := filepath.Join("spv", name+".spv")
 	text, err := exec.Command(glslang, "--target-env", "vulkan1.1", "-V", "-Iglsl", "-o", out, filepath.Join("glsl", name+".comp")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, text)
 	}
-	val, err := exec.LookPath("spirv-val")
+	val, err := validator(glslang)
 	if err != nil {
 		return nil
 	}

@@ -13,12 +13,13 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
 #include "cluster.glsl"
-#include "quantize.glsl"
 #include "cache.glsl"
 
 layout(constant_id = 1) const uint QUERIES = 1;
 layout(constant_id = 2) const uint PER = 1;
 layout(constant_id = 3) const uint FLAGS = 0;
+#define TO_F16 ((FLAGS & 8) != 0)
+#include "quantize.glsl"
 const bool EXACT = (FLAGS & 1) != 0;     // a head is 32·PER values
 const bool ADDRESSED = (FLAGS & 2) != 0; // caches or queries are longer than bindings reach
 const bool ALIGNED = (FLAGS & 4) != 0;   // queries begin on 16 bytes

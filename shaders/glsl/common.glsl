@@ -10,9 +10,11 @@ layout(buffer_reference, std430, buffer_reference_align = 4) buffer Ints { int v
 layout(buffer_reference, std430, buffer_reference_align = 8) buffer Longs { uint64_t v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer Units { u64vec2 v[]; };
 
-// live is the number of live rows: the word at address count, or all of capacity where there is none.
+// live is the number of live rows: the word at address count, or all of capacity, where its highest bit says so. The word is
+// read either way: lavapipe of Mesa 26.1 reads what has one address for all invocations even where a branch goes around it.
 uint live(uint64_t count, uint capacity) {
-	return count == 0ul ? capacity : Words(count).v[0];
+	uint n = Words(count).v[0];
+	return (capacity & 0x80000000u) != 0u ? capacity & 0x7fffffffu : n;
 }
 
 // unit reads 16 bytes as four words. 64-bit lanes halve the number of loads where the hardware has no wider ones.

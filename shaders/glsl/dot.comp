@@ -11,7 +11,6 @@
 #extension GL_EXT_spirv_intrinsics : require
 #include "common.glsl"
 #include "cluster.glsl"
-#include "quantize.glsl"
 #include "weight.glsl"
 
 // Four products of signed bytes, summed: OpSDotKHR on packed words. glslang 13 does not know GL_EXT_integer_dot_product.
@@ -21,6 +20,8 @@ int signedDot(uint a, uint b, spirv_literal int packed);
 layout(constant_id = 1) const uint TILE = 1;
 layout(constant_id = 2) const uint ROWS = 4;
 layout(constant_id = 3) const uint FLAGS = 0;
+#define TO_F16 ((FLAGS & 4) != 0)
+#include "quantize.glsl"
 const bool SWIGLU = (FLAGS & 2) != 0;
 const bool HALVES = FORMAT == Q6_K; // a scale for each half of a chunk
 const uint DEEP = FLAGS >> 8;

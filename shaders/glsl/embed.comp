@@ -12,6 +12,7 @@ layout(push_constant) uniform Push {
 	uint64_t values, high, scale, super;
 	uint64_t tokens, x, count;
 	uint capacity, cols, rows, chunks, padded;
+	float factor; // what values are stored too small by, a power of two
 } p;
 
 // beside is where a plane beside the values has element c of a row with n of them.
@@ -49,6 +50,7 @@ void main() {
 		// The product is exact: at most 24 bits. So one rounding is left, with or without contraction.
 		if (SCALED) v *= s.scale[g / 4u];
 		if (MINIMUM) v += s.minimum;
+		if (FORMAT == F16) v *= p.factor;
 		uint k = 4u * q;
 		[[unroll]] for (uint j = 0; j < 4; j++) {
 			if (k + j < p.cols) Floats(p.x).v[t * p.cols + k + j] = v[j];

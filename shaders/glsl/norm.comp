@@ -4,6 +4,8 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
 #include "cluster.glsl"
+layout(constant_id = 0) const uint FORM = 0;
+#define TO_F16 (FORM != 0)
 #include "quantize.glsl"
 #define THREADS 256
 #include "reduce.glsl"
@@ -27,7 +29,8 @@ float term(uint at) {
 void main() {
 	uint row = gl_WorkGroupID.x;
 	if (row >= live(p.count, p.capacity)) return;
-	uint from = (p.kept != 0ul ? Words(p.kept).v[row] : row) * p.cols;
+	uint kept = Words(p.kept != 0ul ? p.kept + 4ul * row : p.weight).v[0]; // see live
+	uint from = (p.kept != 0ul ? kept : row) * p.cols;
 	precise float squares = 0.0;
 	for (uint c = gl_LocalInvocationIndex; c < p.cols; c += THREADS) {
 		float v = term(from + c);

@@ -4,6 +4,8 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
 #include "cluster.glsl"
+layout(constant_id = 0) const uint FORM = 0;
+#define TO_F16 (FORM != 0)
 #include "quantize.glsl"
 
 layout(local_size_x = 64) in;
