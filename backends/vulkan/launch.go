@@ -208,7 +208,6 @@ func (b *binder) encode() ([]C.ullm_launch, error) {
 		for j, n := range l.groups {
 			o.groups[j] = C.uint32_t(n)
 		}
-		o.push_bytes = C.uint32_t(4 * l.push.n)
 		o.push = *(*[32]C.uint32_t)(unsafe.Pointer(&l.push.words))
 		for _, e := range b.launches[since:i] {
 			if l.wait || e.node != l.node && b.depends(e.node, l.node) {

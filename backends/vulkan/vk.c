@@ -1,6 +1,7 @@
 #include "vk.h"
 #include "vk_abi.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,11 +83,13 @@ int ullm_log_take(ullm_log *l, char *text, size_t size) {
 static VkBool32 VKAPI on_message(VkFlags severity, VkFlags types, const VkDebugUtilsMessengerCallbackDataEXT *data, void *user) {
 	(void)severity, (void)types;
 	ullm_log *l = user;
-	size_t n = strlen(data->text);
-	message *m = malloc(sizeof(message) + n + 1);
+	// Newer layers no longer begin the text with the message's name.
+	const char *id = data->id == NULL || strstr(data->text, data->id) != NULL ? "" : data->id;
+	size_t n = strlen(data->text) + strlen(id) + 3;
+	message *m = malloc(sizeof(message) + n);
 	if (m == NULL) return 0;
 	m->next = NULL;
-	memcpy(m->text, data->text, n + 1);
+	snprintf(m->text, n, "%s%s%s", id, id[0] == 0 ? "" : ": ", data->text);
 	lock(l);
 	if (l->last != NULL) l->last->next = m;
 	else l->first = m;

@@ -125,8 +125,7 @@ typedef struct {
 	uint64_t set; // 0: none
 	uint32_t groups[3];
 	uint32_t barrier; // wait for all launches before
-	uint32_t push_bytes;
-	uint32_t push[32];
+	uint32_t push[32]; // all of them are set: that is what the layout says there is
 } ullm_launch;
 
 // ullm_record records: copies in, launches, copies out, with memory barriers between these and to what was submitted before

@@ -341,7 +341,7 @@ int ullm_record(ullm_device *d, ullm_commands *cs, const ullm_copy *in, uint32_t
 			set = l->set;
 			d->vkCmdBindDescriptorSets(c, 1, d->layout, 0, 1, &set, 0, NULL);
 		}
-		d->vkCmdPushConstants(c, d->layout, 0x20, 0, l->push_bytes, l->push);
+		d->vkCmdPushConstants(c, d->layout, 0x20, 0, sizeof l->push, l->push);
 		d->vkCmdDispatch(c, l->groups[0], l->groups[1], l->groups[2]);
 		if (stamps != NULL) d->vkCmdWriteTimestamp(c, STAGE_COMPUTE, HANDLE(stamps), i + 1);
 	}
