@@ -100,14 +100,15 @@ func (b *binder) attention(n *tensor.Node) launch {
 	threads := len(d.pool.threads)
 	a := newAttention(n.Attr.(tensor.HeadAttr), d.kernels, threads, sl.spec.MaxPages)
 	lists := make([]pageLists, threads)
-	tiles := func(r *run, n int) []tile {
-		return unsafe.Slice((*tile)(pointer(r.arena, stage)), n)
-	}
 	partials := stage + a.partialsAt(q.rows.Cap)
+	pagesOf := func(r *run, tl *tile) []int32 {
+		last := tok.ints(r)[int(tl.first+tl.count-1)*tensor.TokenColumns:]
+		return sl.pages(last[tensor.TokenSlot])[:last[tensor.TokenPosition]/tokens+1]
+	}
 	attendTo := func(t *thread, r *run, tl *tile, head int) attend {
 		row := tok.ints(r)[int(tl.first)*tensor.TokenColumns:]
 		w := attend{a: a, t: t, kernels: d.kernels, keys: keys, values: values, list: &lists[t.index], head: head,
-			pages: sl.pages(row[tensor.TokenSlot]), start: int(row[tensor.TokenPosition]), count: int(tl.count)}
+			pages: pagesOf(r, tl), start: int(row[tensor.TokenPosition]), count: int(tl.count)}
 		w.q, w.o = q.floats2(r, int(tl.first), w.count), o.floats2(r, int(tl.first), w.count)
 		return w
 	}
@@ -116,18 +117,21 @@ func (b *binder) attention(n *tensor.Node) launch {
 		w.partials = pointer(r.arena, partials+(int(tl.partial)+head*int(tl.chunks)*w.rows())*a.partialBytes())
 		return w
 	}
+	var list []tile // of the run
 	whole := func(t *thread, r *run, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			w := attendTo(t, r, &tiles(r, i/a.KVHeads+1)[i/a.KVHeads], i%a.KVHeads)
+			w := attendTo(t, r, &list[i/a.KVHeads], i%a.KVHeads)
+			if next := i + 1; next < len(list)*a.KVHeads {
+				w.after, w.afterHead = pagesOf(r, &list[next/a.KVHeads]), next%a.KVHeads
+			}
 			w.whole()
 		}
 	}
 	segment := 0 // chunks of a piece of a tile
 	split := func(t *thread, r *run, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			list := tiles(r, q.count(r))
 			at := 0
-			for at+1 < len(list) && list[at+1].count > 0 && int(list[at+1].item) <= i {
+			for at+1 < len(list) && int(list[at+1].item) <= i {
 				at++
 			}
 			tl := &list[at]
@@ -139,13 +143,12 @@ func (b *binder) attention(n *tensor.Node) launch {
 	}
 	merge := func(t *thread, r *run, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			w := splitTo(t, r, &tiles(r, i/a.KVHeads+1)[i/a.KVHeads], i%a.KVHeads)
+			w := splitTo(t, r, &list[i/a.KVHeads], i%a.KVHeads)
 			w.mergeSplit()
 		}
 	}
 	return func(r *run) error {
 		table, count := tok.ints(r), q.count(r)
-		list, n := tiles(r, count), 0
 		for t := range count {
 			if t+1 == count || !follows(table, t+1) {
 				if err := checkPages(sl, keys, table[t*tensor.TokenColumns:]); err != nil {
@@ -153,16 +156,15 @@ func (b *binder) attention(n *tensor.Node) launch {
 				}
 			}
 		}
-		n = a.cut(list, table, threads)
-		clear(list[n:])
-		list = list[:n]
+		list = unsafe.Slice((*tile)(pointer(r.arena, stage)), count)
+		list = list[:a.cut(list, table, threads)]
 		var items int
 		if segment, items = a.split(list, threads); segment > 0 {
 			d.pool.do(r, items, 1, split)
-			d.pool.do(r, n*a.KVHeads, 1, merge)
+			d.pool.do(r, len(list)*a.KVHeads, 1, merge)
 			return nil
 		}
-		d.pool.do(r, n*a.KVHeads, 1, whole)
+		d.pool.do(r, len(list)*a.KVHeads, 1, whole)
 		return nil
 	}
 }

@@ -15,23 +15,25 @@ import (
 	"github.com/ullm/ullm/tensor/tensortest"
 )
 
-// attending is attention alone, in layers with a cache each, over one sequence whose keys and values are there.
+// attending is attention alone, in layers with a cache each, over sequences whose keys and values are there.
 type attending struct {
 	attr    tensor.HeadAttr
 	setup   tensortest.Setup
 	format  tensor.Format
-	length  int
+	seqs    int
+	length  int // of each
 	layers  int
 	queries []float32 // of every position
 }
 
-func newAttending(f tensor.Format, a tensor.HeadAttr, length, layers int) *attending {
-	pages := (length + tensor.PageTokens - 1) / tensor.PageTokens
-	c := &attending{attr: a, format: f, length: length, layers: layers}
+func newAttending(f tensor.Format, a tensor.HeadAttr, seqs, length, layers int) *attending {
+	each := (length + tensor.PageTokens - 1) / tensor.PageTokens
+	pages := seqs * each
+	c := &attending{attr: a, format: f, seqs: seqs, length: length, layers: layers}
 	c.attr.Scale = float32(1 / math.Sqrt(float64(a.HeadDim)))
-	slots := tensortest.NewSlots(tensor.SlotSpec{Slots: 1, MaxPages: pages, Vocab: 8, Bias: 1})
+	slots := tensortest.NewSlots(tensor.SlotSpec{Slots: seqs, MaxPages: each, Vocab: 8, Bias: 1})
 	for p := range pages {
-		slots.Page(0, p, p)
+		slots.Page(p%seqs, p/seqs, p)
 	}
 	c.setup.States = append(c.setup.States, slots.State("slots"))
 	r := rand.New(rand.NewPCG(1, 2))
@@ -46,9 +48,10 @@ func newAttending(f tensor.Format, a tensor.HeadAttr, length, layers int) *atten
 	return c
 }
 
-// graph attends from count tokens.
+// graph attends from count tokens of every sequence.
 func (c *attending) graph(count int) *tensor.Graph {
 	g := tensor.NewGraph(fmt.Sprint("attention of ", count))
+	count *= c.seqs
 	cols, rows := c.attr.QueryHeads*c.attr.HeadDim, tensor.Static(count)
 	state := func(i int) tensor.Value { return g.State(c.setup.States[i].Spec) }
 	tokens := g.Input(0, tensor.I32, rows, tensor.TokenColumns)
@@ -62,20 +65,24 @@ func (c *attending) graph(count int) *tensor.Graph {
 	return g
 }
 
-// step is the input of count tokens behind start others.
+// step is the input of count tokens behind start others, of every sequence.
 func (c *attending) step(start, count int) []byte {
 	cols := c.attr.QueryHeads * c.attr.HeadDim
 	if c.queries == nil {
 		c.queries = tensortest.Normal(c.length*cols, 1, 1)
 	}
 	var in []byte
-	for t := range count {
-		for _, v := range [tensor.TokenColumns]int{0, start + t, start + t, 0} {
-			in = binary.LittleEndian.AppendUint32(in, uint32(v))
+	for seq := range c.seqs {
+		for t := range count {
+			for _, v := range [tensor.TokenColumns]int{0, start + t, start + t, seq} {
+				in = binary.LittleEndian.AppendUint32(in, uint32(v))
+			}
 		}
 	}
-	for _, v := range c.queries[start*cols : (start+count)*cols] {
-		in = binary.LittleEndian.AppendUint32(in, math.Float32bits(v))
+	for range c.seqs {
+		for _, v := range c.queries[start*cols : (start+count)*cols] {
+			in = binary.LittleEndian.AppendUint32(in, math.Float32bits(v))
+		}
 	}
 	return in
 }
@@ -92,7 +99,7 @@ func TestAttentionThreads(t *testing.T) {
 	for _, level := range cpu.Levels() {
 		for _, f := range formats {
 			for _, a := range shapes {
-				c := newAttending(f, a, length, 1)
+				c := newAttending(f, a, 1, length, 1)
 				row := 4 * a.QueryHeads * a.HeadDim
 				var want []byte
 				for _, threads := range []int{1, 2, 7} {
@@ -135,19 +142,19 @@ func TestAttentionThreads(t *testing.T) {
 	}
 }
 
-// BenchmarkAttention runs attention alone in Qwen3-0.6B's shape: one token behind a long context, whose cache is larger
-// than the processor's, and steps of a prompt.
+// BenchmarkAttention runs attention alone in Qwen3-0.6B's shape: one token behind a long context, and many behind short
+// ones, whose cache is larger than the processor's, and steps of a prompt.
 func BenchmarkAttention(b *testing.B) {
 	for _, f := range []tensor.Format{tensor.F16, tensor.BF16, tensor.Q8_0} {
-		for _, s := range []struct{ start, count, layers int }{{8191, 1, 16}, {7680, 512, 1}, {0, 512, 1}} {
-			b.Run(fmt.Sprintf("%s/%dat%d", f, s.count, s.start), func(b *testing.B) { benchAttention(b, f, s.start, s.count, s.layers) })
+		for _, s := range []struct{ seqs, start, count, layers int }{{1, 8191, 1, 16}, {32, 40, 1, 64}, {16, 200, 1, 28}, {1, 7680, 512, 1}, {1, 0, 512, 1}} {
+			b.Run(fmt.Sprintf("%s/%dx%dat%d", f, s.seqs, s.count, s.start), func(b *testing.B) { benchAttention(b, f, s.seqs, s.start, s.count, s.layers) })
 		}
 	}
 }
 
-func benchAttention(b *testing.B, f tensor.Format, start, count, layers int) {
+func benchAttention(b *testing.B, f tensor.Format, seqs, start, count, layers int) {
 	a := tensor.HeadAttr{QueryHeads: 16, KVHeads: 8, HeadDim: 128}
-	c := newAttending(f, a, start+count, layers)
+	c := newAttending(f, a, seqs, start+count, layers)
 	d, err := cpu.Open(cpu.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -168,8 +175,8 @@ func benchAttention(b *testing.B, f tensor.Format, start, count, layers int) {
 		}
 	}
 	each := b.Elapsed().Seconds() / float64(b.N*layers)
-	seen := float64(count*start + count*(count+1)/2)
-	cache := 2 * f.RowBytes(a.HeadDim) * a.KVHeads * (start + count)
+	seen := float64(seqs) * float64(count*start+count*(count+1)/2)
+	cache := 2 * f.RowBytes(a.HeadDim) * a.KVHeads * (start + count) * seqs
 	b.ReportMetric(4*seen*float64(a.QueryHeads*a.HeadDim)/each/1e9, "GFLOP/s")
 	b.ReportMetric(float64(cache)/each/1e9, "GB/s")
 	if err := errors.Join(r.Close(), d.Close()); err != nil {

@@ -13,9 +13,11 @@ type attend struct {
 	kernels      *simd.Kernels
 	keys, values *cache
 	list         *pageLists
-	head         int // KV head
-	pages        []int32
-	start, count int // position of the first token, tokens
+	head         int     // KV head
+	pages        []int32 // up to the last token's
+	start, count int     // position of the first token, tokens
+	after        []int32 // pages of the tile that the thread takes next, which are asked for at the end of this one
+	afterHead    int
 	q, o         []float32
 	partials     unsafe.Pointer // where the tile is split: a row for each chunk and row
 	kp, vp       simd.Pages     // of the chunk
@@ -131,12 +133,14 @@ func (w *attend) load(first int) {
 	w.keys.list(w.kp.At, pages[:n], w.head)
 	w.values.list(w.vp.At, pages[:n], w.head)
 	if w.direct() {
-		// Keys are read while the chunk's values are asked for, those while the next chunk's keys are.
+		// Keys are read while the chunk's values are asked for, those while the next keys are: the next chunk's or tile's.
 		w.kp.Next, w.vp.Next = l.values[:n], l.ahead[:n]
 		copy(l.ahead[:n], l.keys[:n])
-		if more := min(n, w.last()/tokens+1-first/tokens-n); more > 0 {
-			w.keys.list(l.ahead[:more], pages[n:n+more], w.head)
+		next, head := pages[n:], w.head
+		if len(next) == 0 {
+			next, head = w.after, w.afterHead
 		}
+		w.keys.list(l.ahead[:n], next[:min(n, len(next))], head)
 		w.kp.Buffer = w.floats(a.k, chunk*a.width)
 		w.vp.Buffer = w.kp.Buffer
 		return
