@@ -116,8 +116,9 @@ func (g matrixGeometry) rows(m matrix) int {
 
 func (g matrixGeometry) tokens(m matrix) int { return g.tilesN * g.wide * m.n }
 
-// geometry deals rows of results for a step of tokens. Larger tiles read less, if there are enough for the whole device.
-func (m matrix) geometry(tokens, rows, segments, appetite int, swiglu bool) matrixGeometry {
+// geometry deals rows of results for a step of tokens. Large tiles read less, where there are enough for the whole device; a
+// processor takes very long to compile them.
+func (m matrix) geometry(tokens, rows, segments, appetite int, large, swiglu bool) matrixGeometry {
 	flags := uint32(0)
 	if swiglu {
 		flags = matrixSwiGLU
@@ -130,7 +131,11 @@ func (m matrix) geometry(tokens, rows, segments, appetite int, swiglu bool) matr
 		return g
 	}
 	var g matrixGeometry
-	for _, g = range []matrixGeometry{{4, 2, 2, 2, flags}, {2, 2, 2, 2, flags}} {
+	tiles := []matrixGeometry{{4, 2, 2, 2, flags}, {2, 2, 2, 2, flags}}
+	if !large {
+		tiles = tiles[1:]
+	}
+	for _, g = range tiles {
 		r, t := g.rows(m), g.tokens(m)
 		if (rows+r-1)/r*((tokens+t-1)/t)*g.tall*g.wide*m.subgroup >= appetite {
 			break
@@ -149,7 +154,7 @@ func (b *binder) matrixProduct(x, y tensor.Value, w *weight, bias uint64, first,
 	}
 	groups := l.padded / groupChunks
 	segment := (groups + mostSegments - 1) / mostSegments
-	g := m.geometry(tokens, rows, (groups+segment-1)/segment, appetites[min(b.d.physical._type, 4)], swiglu)
+	g := m.geometry(tokens, rows, (groups+segment-1)/segment, appetites[min(b.d.physical._type, 4)], !b.d.physical.software(), swiglu)
 	each := max(1, int((int64(b.d.physical.max_storage_range)-alignment)/row))
 	if g.flags&matrixSplit != 0 && each < m.reach(tokens) {
 		b.fail("vulkan: %s of %d columns: %w on this device, whose bindings reach %d bytes", w.spec.Name, w.spec.Cols, tensor.ErrUnsupported,

@@ -132,9 +132,7 @@ func TestCompiledForAMD(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if driver = regexp.MustCompile(`Mesa [0-9.]+`).FindString(d.Info().Detail); driver == "" || !strings.Contains(d.Info().Name, family) {
-				t.Fatalf("the device is %q, %q", d.Info().Name, d.Info().Detail)
-			}
+			driver = mesaOf(t, d, family)
 			everyPipeline(t, d, func(kernel string) error {
 				s, err := c.Last()
 				if err != nil {
@@ -156,14 +154,27 @@ func TestCompiledForAMD(t *testing.T) {
 			}
 		})
 	}
+	if !t.Failed() {
+		holdTable(t, "testdata/radv.tsv", "pipelines of Qwen3 0.6B and 8B, compiled by RADV of "+driver, rows)
+	}
+}
+
+// mesaOf is the Mesa that a device belongs to, which must be one of the family.
+func mesaOf(t *testing.T, d tensor.Device, family string) string {
+	t.Helper()
+	driver := regexp.MustCompile(`Mesa [0-9.]+`).FindString(d.Info().Detail)
+	if driver == "" || !strings.Contains(d.Info().Name, family) {
+		t.Fatalf("the device is %q, %q", d.Info().Name, d.Info().Detail)
+	}
+	return driver
+}
+
+// holdTable compares pipelines with the table at path.
+func holdTable(t *testing.T, path, heading string, rows []radv.Row) {
+	t.Helper()
 	slices.SortFunc(rows, func(a, b radv.Row) int {
 		return strings.Compare(fmt.Sprint(a.GPU, " ", a.Kernel), fmt.Sprint(b.GPU, " ", b.Kernel))
 	})
-	if t.Failed() {
-		return
-	}
-	const path = "testdata/radv.tsv"
-	heading := "pipelines of Qwen3 0.6B and 8B, compiled by RADV of " + driver
 	if *update {
 		if err := os.WriteFile(path, []byte(radv.Table(heading, rows)), 0o644); err != nil {
 			t.Fatal(err)

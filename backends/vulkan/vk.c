@@ -260,7 +260,7 @@ void ullm_physical_probe(void *get_proc, void *instance, void *physical, ullm_ph
 	out->int8 = halves.v[1];
 	out->subgroup_control = controls.v[0];
 	out->full_subgroups = controls.v[1] && (sizes.stages & 0x20) != 0;
-	out->memory_model = models.v[0];
+	out->memory_model = models.v[0] && models.v[1];
 	out->cooperative_matrix = matrices.v[0];
 	if (matrices.v[0]) probe_shapes(get_proc, instance, physical, out);
 	out->integer_dot = dots.v[0];

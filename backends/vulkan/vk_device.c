@@ -98,7 +98,7 @@ int ullm_device_create(void *get_proc, void *instance, void *physical, const ull
 	Features4 dots = {.sType = ST_INTEGER_DOT_PRODUCT_FEATURES, .v = {1}};
 	if (p->integer_dot) addresses.pNext = &dots;
 	Features4 cooperative = {.sType = ST_COOPERATIVE_MATRIX_FEATURES, .v = {1}};
-	Features4 models = {.sType = ST_VULKAN_MEMORY_MODEL_FEATURES, .pNext = &cooperative, .v = {1}};
+	Features4 models = {.sType = ST_VULKAN_MEMORY_MODEL_FEATURES, .pNext = &cooperative, .v = {1, 1 /* of the device, for atomics */}};
 	Features4 halves = {.sType = ST_SHADER_FLOAT16_INT8_FEATURES, .pNext = &models, .v = {1}};
 	Features4 storages = {.sType = ST_16BIT_STORAGE_FEATURES, .pNext = &halves, .v = {1}};
 	Features4 controls = {.sType = ST_SUBGROUP_SIZE_CONTROL_FEATURES, .pNext = &storages, .v = {1, 1}};
