@@ -220,49 +220,49 @@ func neonDotQ6_KP1T6(t *Tile)
 //go:noescape
 func neonDotQ6_KP1T8(t *Tile)
 
-var neonQ8Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ8Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ8P1T1},
 	2: {1: neonQ8P1T2},
 	4: {1: neonQ8P1T4},
 }}
 
-var neonQ4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_0Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_0P1T1},
 	2: {1: neonQ4_0P1T2},
 	4: {1: neonQ4_0P1T4},
 }}
 
-var neonQ4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_1Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_1P1T1},
 	2: {1: neonQ4_1P1T2},
 	4: {1: neonQ4_1P1T4},
 }}
 
-var neonQ5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_0Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_0P1T1},
 	2: {1: neonQ5_0P1T2},
 	4: {1: neonQ5_0P1T4},
 }}
 
-var neonQ5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_1Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_1P1T1},
 	2: {1: neonQ5_1P1T2},
 	4: {1: neonQ5_1P1T4},
 }}
 
-var neonQ4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ4_KTiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ4_KP1T1},
 	2: {1: neonQ4_KP1T2},
 	4: {1: neonQ4_KP1T4},
 }}
 
-var neonQ5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ5_KTiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ5_KP1T1},
 	2: {1: neonQ5_KP1T2},
 	4: {1: neonQ5_KP1T4},
 }}
 
-var neonQ6_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonQ6_KTiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonQ6_KP1T1},
 	2: {1: neonQ6_KP1T2},
 	4: {1: neonQ6_KP1T4},
@@ -278,7 +278,7 @@ var neonCodesTiles = [codings]Tiles{
 	Q6_K: neonQ6_KTiles,
 }
 
-var neonDotQ8Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ8Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ8P1T1},
 	2: {1: neonDotQ8P1T2},
 	3: {1: neonDotQ8P1T3},
@@ -287,7 +287,7 @@ var neonDotQ8Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ8P1T8},
 }}
 
-var neonDotQ4_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ4_0Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ4_0P1T1},
 	2: {1: neonDotQ4_0P1T2},
 	3: {1: neonDotQ4_0P1T3},
@@ -296,7 +296,7 @@ var neonDotQ4_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ4_0P1T8},
 }}
 
-var neonDotQ4_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ4_1Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ4_1P1T1},
 	2: {1: neonDotQ4_1P1T2},
 	3: {1: neonDotQ4_1P1T3},
@@ -305,7 +305,7 @@ var neonDotQ4_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ4_1P1T8},
 }}
 
-var neonDotQ5_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ5_0Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ5_0P1T1},
 	2: {1: neonDotQ5_0P1T2},
 	3: {1: neonDotQ5_0P1T3},
@@ -314,7 +314,7 @@ var neonDotQ5_0Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ5_0P1T8},
 }}
 
-var neonDotQ5_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ5_1Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ5_1P1T1},
 	2: {1: neonDotQ5_1P1T2},
 	3: {1: neonDotQ5_1P1T3},
@@ -323,7 +323,7 @@ var neonDotQ5_1Tiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ5_1P1T8},
 }}
 
-var neonDotQ4_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ4_KTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ4_KP1T1},
 	2: {1: neonDotQ4_KP1T2},
 	3: {1: neonDotQ4_KP1T3},
@@ -332,7 +332,7 @@ var neonDotQ4_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ4_KP1T8},
 }}
 
-var neonDotQ5_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ5_KTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ5_KP1T1},
 	2: {1: neonDotQ5_KP1T2},
 	3: {1: neonDotQ5_KP1T3},
@@ -341,7 +341,7 @@ var neonDotQ5_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: neonDotQ5_KP1T8},
 }}
 
-var neonDotQ6_KTiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonDotQ6_KTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonDotQ6_KP1T1},
 	2: {1: neonDotQ6_KP1T2},
 	3: {1: neonDotQ6_KP1T3},

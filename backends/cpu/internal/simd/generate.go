@@ -6,6 +6,7 @@ package simd
 //go:generate sh -c "cd gen && go run . dot -out ../dot_amd64.s -pkg simd"
 //go:generate sh -c "cd gen && go run . codes512 -out ../codes512_amd64.s -pkg simd"
 //go:generate sh -c "cd gen && go run . codes256 -out ../codes256_amd64.s -pkg simd"
+//go:generate sh -c "cd gen && go run . loose -out ../loose512_amd64.s -pkg simd"
 //go:generate sh -c "cd gen && go run . elem -out ../elem_amd64.s -stubs ../elem_amd64.go -pkg simd"
 //go:generate sh -c "cd gen && go run . sampling -out ../sampling_amd64.s -stubs ../sampling_amd64.go -pkg simd"
 //go:generate sh -c "cd gen && go run . tables ../tiles_amd64.go"

@@ -109,7 +109,7 @@ func neonPairsP1T4(t *Tile)
 //go:noescape
 func neonPairsP1T5(t *Tile)
 
-var neonRowsF32Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonRowsF32Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonRowsF32P1T1, 4: neonRowsF32P4T1},
 	2: {1: neonRowsF32P1T2, 2: neonRowsF32P2T2},
 	3: {1: neonRowsF32P1T3, 2: neonRowsF32P2T3},
@@ -118,7 +118,7 @@ var neonRowsF32Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: neonRowsF32P1T6},
 }}
 
-var neonRowsF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonRowsF16Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonRowsF16P1T1, 4: neonRowsF16P4T1},
 	2: {1: neonRowsF16P1T2, 2: neonRowsF16P2T2},
 	3: {1: neonRowsF16P1T3, 2: neonRowsF16P2T3},
@@ -127,7 +127,7 @@ var neonRowsF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: neonRowsF16P1T6},
 }}
 
-var neonRowsBF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonRowsBF16Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonRowsBF16P1T1, 4: neonRowsBF16P4T1},
 	2: {1: neonRowsBF16P1T2, 2: neonRowsBF16P2T2},
 	3: {1: neonRowsBF16P1T3, 2: neonRowsBF16P2T3},
@@ -136,7 +136,7 @@ var neonRowsBF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: neonRowsBF16P1T6},
 }}
 
-var neonPairsTiles = Tiles{5, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var neonPairsTiles = Tiles{Tokens: 5, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: neonPairsP1T1, 4: neonPairsP4T1},
 	2: {1: neonPairsP1T2, 2: neonPairsP2T2},
 	3: {1: neonPairsP1T3, 2: neonPairsP2T3},

@@ -23,8 +23,9 @@ type Tile struct {
 	KStride int // between the k-th and the next 16 values of a panel; the rows kernels alone read it
 	Scales  int // from W to the first of the panel's scales; Q8 and Coded read it
 	Add     int
-	Next    uintptr // what is prefetched: what comes after these panels
-	Every   int     // in every how manieth round of the kernel; 0: not at all
+	Next    uintptr        // what is prefetched: what comes after these panels
+	Every   int            // in every how manieth round of the kernel; 0: not at all. For loose kernels, at which rate
+	Results unsafe.Pointer // room for results that a kernel has no registers for
 }
 
 // Tiles are the kernels of one kind by geometry: Run[tokens][panels], nil where there is none. Run[1][1]
@@ -32,17 +33,21 @@ type Tile struct {
 type Tiles struct {
 	Tokens int // tokens of the tile that does most work for its loads; 0: the level lacks this kind
 	Run    [MaxTokens + 1][MaxPanels + 1]func(*Tile)
+	Loose  *Loose // nil: as they are, for any number of tokens
 }
 
-// take is how many of n tokens the next tile should have.
+// take is how many of n tokens the next tile should have: nearly equal tiles beat full ones and a sliver.
 func (k *Tiles) take(n int) int {
-	switch {
-	case n <= MaxTokens && k.Run[n][1] != nil:
+	if n <= MaxTokens && k.Run[n][1] != nil {
 		return n
-	case n > k.Tokens+k.Tokens/4:
+	}
+	count := (n + k.Tokens - 1) / k.Tokens
+	if even := (n + count - 1) / count; k.Run[even][1] != nil {
+		return even
+	}
+	if n > k.Tokens+k.Tokens/4 {
 		return k.Tokens
 	}
-	// In between, two nearly equal tiles beat a full one and a sliver.
 	for n = min((n+1)/2, k.Tokens); k.Run[n][1] == nil; n-- {
 	}
 	return n
@@ -78,9 +83,11 @@ type Matrix struct {
 
 // Scratch is what one thread needs to call kernels without allocating.
 type Scratch struct {
-	tile Tile
-	page pageCall
-	edge [MaxTokens * PanelRows]float32
+	tile    Tile
+	page    pageCall
+	edge    [MaxTokens * PanelRows]float32
+	loose   looseScratch
+	results looseResults
 }
 
 // slab is how many values of k of a few panels meet all tokens before the next: they stay in a core's caches meanwhile.
@@ -97,10 +104,14 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	if t0 >= t1 {
 		return
 	}
+	if k.Loose != nil && t1-t0 >= looseTokens {
+		k.Loose.multiply(s, m, p0, p1, t0, t1)
+		return
+	}
 	n := k.take(t1 - t0)
 	_, group := k.best(n, MaxPanels)
 	t, step := &s.tile, slab
-	t.XStride, t.CStride, t.KStride = m.XStride, m.CStride, m.KStride
+	t.XStride, t.CStride, t.KStride, t.Results = m.XStride, m.CStride, m.KStride, s.results.aligned()
 	t.Every = (t1 - t0 + n - 1) / n
 	if t.Every == 1 {
 		step = m.K
@@ -150,7 +161,7 @@ func (k *Tiles) best(n, p int) (func(*Tile), int) {
 func (k *Tiles) edge(s *Scratch, m *Matrix, p, t0, t1 int) {
 	rows := m.Rows - p*PanelRows
 	t := &s.tile
-	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride, Scales: m.scales(0)}
+	*t = Tile{XStride: m.XStride, CStride: 4 * PanelRows, K: m.K, KStride: m.KStride, Scales: m.scales(0), Results: s.results.aligned()}
 	t.W[0], t.C = unsafe.Add(m.W, p*m.PanelStride), unsafe.Pointer(&s.edge)
 	for tok := t0; tok < t1; {
 		n := k.take(t1 - tok)

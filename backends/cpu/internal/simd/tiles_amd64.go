@@ -4,6 +4,8 @@
 
 package simd
 
+import "unsafe"
+
 //go:noescape
 func rows512F32P4T1(t *Tile)
 
@@ -455,19 +457,28 @@ func codes512Q4_0P2T4(t *Tile)
 func codes512Q4_0P1T4(t *Tile)
 
 //go:noescape
+func codes512Q4_0P2T5(t *Tile)
+
+//go:noescape
 func codes512Q4_0P1T5(t *Tile)
+
+//go:noescape
+func codes512Q4_0P2T6(t *Tile)
 
 //go:noescape
 func codes512Q4_0P1T6(t *Tile)
 
 //go:noescape
+func codes512Q4_0P2T7(t *Tile)
+
+//go:noescape
 func codes512Q4_0P1T7(t *Tile)
 
 //go:noescape
-func codes512Q4_0P1T8(t *Tile)
+func codes512Q4_0P2T8(t *Tile)
 
 //go:noescape
-func codes512Q4_0P1T14(t *Tile)
+func codes512Q4_0P1T8(t *Tile)
 
 //go:noescape
 func codes256Q4_0P1T1(t *Tile)
@@ -506,19 +517,28 @@ func codes512Q4_1P2T4(t *Tile)
 func codes512Q4_1P1T4(t *Tile)
 
 //go:noescape
+func codes512Q4_1P2T5(t *Tile)
+
+//go:noescape
 func codes512Q4_1P1T5(t *Tile)
+
+//go:noescape
+func codes512Q4_1P2T6(t *Tile)
 
 //go:noescape
 func codes512Q4_1P1T6(t *Tile)
 
 //go:noescape
+func codes512Q4_1P2T7(t *Tile)
+
+//go:noescape
 func codes512Q4_1P1T7(t *Tile)
 
 //go:noescape
-func codes512Q4_1P1T8(t *Tile)
+func codes512Q4_1P2T8(t *Tile)
 
 //go:noescape
-func codes512Q4_1P1T14(t *Tile)
+func codes512Q4_1P1T8(t *Tile)
 
 //go:noescape
 func codes256Q4_1P1T1(t *Tile)
@@ -557,19 +577,28 @@ func codes512Q5_0P2T4(t *Tile)
 func codes512Q5_0P1T4(t *Tile)
 
 //go:noescape
+func codes512Q5_0P2T5(t *Tile)
+
+//go:noescape
 func codes512Q5_0P1T5(t *Tile)
+
+//go:noescape
+func codes512Q5_0P2T6(t *Tile)
 
 //go:noescape
 func codes512Q5_0P1T6(t *Tile)
 
 //go:noescape
+func codes512Q5_0P2T7(t *Tile)
+
+//go:noescape
 func codes512Q5_0P1T7(t *Tile)
 
 //go:noescape
-func codes512Q5_0P1T8(t *Tile)
+func codes512Q5_0P2T8(t *Tile)
 
 //go:noescape
-func codes512Q5_0P1T14(t *Tile)
+func codes512Q5_0P1T8(t *Tile)
 
 //go:noescape
 func codes256Q5_0P1T1(t *Tile)
@@ -608,19 +637,28 @@ func codes512Q5_1P2T4(t *Tile)
 func codes512Q5_1P1T4(t *Tile)
 
 //go:noescape
+func codes512Q5_1P2T5(t *Tile)
+
+//go:noescape
 func codes512Q5_1P1T5(t *Tile)
+
+//go:noescape
+func codes512Q5_1P2T6(t *Tile)
 
 //go:noescape
 func codes512Q5_1P1T6(t *Tile)
 
 //go:noescape
+func codes512Q5_1P2T7(t *Tile)
+
+//go:noescape
 func codes512Q5_1P1T7(t *Tile)
 
 //go:noescape
-func codes512Q5_1P1T8(t *Tile)
+func codes512Q5_1P2T8(t *Tile)
 
 //go:noescape
-func codes512Q5_1P1T14(t *Tile)
+func codes512Q5_1P1T8(t *Tile)
 
 //go:noescape
 func codes256Q5_1P1T1(t *Tile)
@@ -659,19 +697,28 @@ func codes512Q4_KP2T4(t *Tile)
 func codes512Q4_KP1T4(t *Tile)
 
 //go:noescape
+func codes512Q4_KP2T5(t *Tile)
+
+//go:noescape
 func codes512Q4_KP1T5(t *Tile)
+
+//go:noescape
+func codes512Q4_KP2T6(t *Tile)
 
 //go:noescape
 func codes512Q4_KP1T6(t *Tile)
 
 //go:noescape
+func codes512Q4_KP2T7(t *Tile)
+
+//go:noescape
 func codes512Q4_KP1T7(t *Tile)
 
 //go:noescape
-func codes512Q4_KP1T8(t *Tile)
+func codes512Q4_KP2T8(t *Tile)
 
 //go:noescape
-func codes512Q4_KP1T14(t *Tile)
+func codes512Q4_KP1T8(t *Tile)
 
 //go:noescape
 func codes256Q4_KP1T1(t *Tile)
@@ -710,19 +757,28 @@ func codes512Q5_KP2T4(t *Tile)
 func codes512Q5_KP1T4(t *Tile)
 
 //go:noescape
+func codes512Q5_KP2T5(t *Tile)
+
+//go:noescape
 func codes512Q5_KP1T5(t *Tile)
+
+//go:noescape
+func codes512Q5_KP2T6(t *Tile)
 
 //go:noescape
 func codes512Q5_KP1T6(t *Tile)
 
 //go:noescape
+func codes512Q5_KP2T7(t *Tile)
+
+//go:noescape
 func codes512Q5_KP1T7(t *Tile)
 
 //go:noescape
-func codes512Q5_KP1T8(t *Tile)
+func codes512Q5_KP2T8(t *Tile)
 
 //go:noescape
-func codes512Q5_KP1T14(t *Tile)
+func codes512Q5_KP1T8(t *Tile)
 
 //go:noescape
 func codes256Q5_KP1T1(t *Tile)
@@ -761,19 +817,28 @@ func codes512Q6_KP2T4(t *Tile)
 func codes512Q6_KP1T4(t *Tile)
 
 //go:noescape
+func codes512Q6_KP2T5(t *Tile)
+
+//go:noescape
 func codes512Q6_KP1T5(t *Tile)
+
+//go:noescape
+func codes512Q6_KP2T6(t *Tile)
 
 //go:noescape
 func codes512Q6_KP1T6(t *Tile)
 
 //go:noescape
+func codes512Q6_KP2T7(t *Tile)
+
+//go:noescape
 func codes512Q6_KP1T7(t *Tile)
 
 //go:noescape
-func codes512Q6_KP1T8(t *Tile)
+func codes512Q6_KP2T8(t *Tile)
 
 //go:noescape
-func codes512Q6_KP1T14(t *Tile)
+func codes512Q6_KP1T8(t *Tile)
 
 //go:noescape
 func codes256Q6_KP1T1(t *Tile)
@@ -787,7 +852,220 @@ func codes256Q6_KP1T3(t *Tile)
 //go:noescape
 func codes256Q6_KP1T4(t *Tile)
 
-var rows512F32Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+//go:noescape
+func loose5128P2T1(t *Tile)
+
+//go:noescape
+func loose5128P1T1(t *Tile)
+
+//go:noescape
+func loose5128P2T2(t *Tile)
+
+//go:noescape
+func loose5128P1T2(t *Tile)
+
+//go:noescape
+func loose5128P2T3(t *Tile)
+
+//go:noescape
+func loose5128P1T3(t *Tile)
+
+//go:noescape
+func loose5128P2T4(t *Tile)
+
+//go:noescape
+func loose5128P1T4(t *Tile)
+
+//go:noescape
+func loose5128P2T5(t *Tile)
+
+//go:noescape
+func loose5128P1T5(t *Tile)
+
+//go:noescape
+func loose5128P2T6(t *Tile)
+
+//go:noescape
+func loose5128P1T6(t *Tile)
+
+//go:noescape
+func loose5128P2T7(t *Tile)
+
+//go:noescape
+func loose5128P1T7(t *Tile)
+
+//go:noescape
+func loose5128P2T8(t *Tile)
+
+//go:noescape
+func loose5128P1T8(t *Tile)
+
+//go:noescape
+func loose51216P2T1(t *Tile)
+
+//go:noescape
+func loose51216P1T1(t *Tile)
+
+//go:noescape
+func loose51216P2T2(t *Tile)
+
+//go:noescape
+func loose51216P1T2(t *Tile)
+
+//go:noescape
+func loose51216P2T3(t *Tile)
+
+//go:noescape
+func loose51216P1T3(t *Tile)
+
+//go:noescape
+func loose51216P2T4(t *Tile)
+
+//go:noescape
+func loose51216P1T4(t *Tile)
+
+//go:noescape
+func loose51216P2T5(t *Tile)
+
+//go:noescape
+func loose51216P1T5(t *Tile)
+
+//go:noescape
+func loose51216P2T6(t *Tile)
+
+//go:noescape
+func loose51216P1T6(t *Tile)
+
+//go:noescape
+func loose51216P2T7(t *Tile)
+
+//go:noescape
+func loose51216P1T7(t *Tile)
+
+//go:noescape
+func loose51216P2T8(t *Tile)
+
+//go:noescape
+func loose51216P1T8(t *Tile)
+
+//go:noescape
+func loose512MinsP2T1(t *Tile)
+
+//go:noescape
+func loose512MinsP1T1(t *Tile)
+
+//go:noescape
+func loose512MinsP2T2(t *Tile)
+
+//go:noescape
+func loose512MinsP1T2(t *Tile)
+
+//go:noescape
+func loose512MinsP2T3(t *Tile)
+
+//go:noescape
+func loose512MinsP1T3(t *Tile)
+
+//go:noescape
+func loose512MinsP2T4(t *Tile)
+
+//go:noescape
+func loose512MinsP1T4(t *Tile)
+
+//go:noescape
+func loose512MinsP2T5(t *Tile)
+
+//go:noescape
+func loose512MinsP1T5(t *Tile)
+
+//go:noescape
+func loose512MinsP2T6(t *Tile)
+
+//go:noescape
+func loose512MinsP1T6(t *Tile)
+
+//go:noescape
+func loose512MinsP2T7(t *Tile)
+
+//go:noescape
+func loose512MinsP1T7(t *Tile)
+
+//go:noescape
+func loose512MinsP2T8(t *Tile)
+
+//go:noescape
+func loose512MinsP1T8(t *Tile)
+
+//go:noescape
+func loose512HalfP2T1(t *Tile)
+
+//go:noescape
+func loose512HalfP1T1(t *Tile)
+
+//go:noescape
+func loose512HalfP2T2(t *Tile)
+
+//go:noescape
+func loose512HalfP1T2(t *Tile)
+
+//go:noescape
+func loose512HalfP2T3(t *Tile)
+
+//go:noescape
+func loose512HalfP1T3(t *Tile)
+
+//go:noescape
+func loose512HalfP2T4(t *Tile)
+
+//go:noescape
+func loose512HalfP1T4(t *Tile)
+
+//go:noescape
+func loose512HalfP2T5(t *Tile)
+
+//go:noescape
+func loose512HalfP1T5(t *Tile)
+
+//go:noescape
+func loose512HalfP2T6(t *Tile)
+
+//go:noescape
+func loose512HalfP1T6(t *Tile)
+
+//go:noescape
+func loose512HalfP2T7(t *Tile)
+
+//go:noescape
+func loose512HalfP1T7(t *Tile)
+
+//go:noescape
+func loose512HalfP2T8(t *Tile)
+
+//go:noescape
+func loose512HalfP1T8(t *Tile)
+
+//go:noescape
+func unpack512Q4_0(dst, codes, scales unsafe.Pointer, blocks int)
+
+//go:noescape
+func unpack512Q4_1(dst, codes, scales unsafe.Pointer, blocks int)
+
+//go:noescape
+func unpack512Q5_0(dst, codes, scales unsafe.Pointer, blocks int)
+
+//go:noescape
+func unpack512Q5_1(dst, codes, scales unsafe.Pointer, blocks int)
+
+//go:noescape
+func unpack512Q4_K(dst, codes, scales unsafe.Pointer, blocks int)
+
+//go:noescape
+func unpack512Q5_K(dst, codes, scales unsafe.Pointer, blocks int)
+
+//go:noescape
+func unpack512Q6_K(dst, codes, scales unsafe.Pointer, blocks int)
+
+var rows512F32Tiles = Tiles{Tokens: 14, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1:  {1: rows512F32P1T1, 4: rows512F32P4T1},
 	2:  {1: rows512F32P1T2, 4: rows512F32P4T2},
 	3:  {1: rows512F32P1T3, 4: rows512F32P4T3},
@@ -799,7 +1077,7 @@ var rows512F32Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	14: {1: rows512F32P1T14, 2: rows512F32P2T14},
 }}
 
-var rows512F16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var rows512F16Tiles = Tiles{Tokens: 14, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1:  {1: rows512F16P1T1, 4: rows512F16P4T1},
 	2:  {1: rows512F16P1T2, 4: rows512F16P4T2},
 	3:  {1: rows512F16P1T3, 4: rows512F16P4T3},
@@ -811,7 +1089,7 @@ var rows512F16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	14: {1: rows512F16P1T14, 2: rows512F16P2T14},
 }}
 
-var rows512BF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var rows512BF16Tiles = Tiles{Tokens: 14, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1:  {1: rows512BF16P1T1, 4: rows512BF16P4T1},
 	2:  {1: rows512BF16P1T2, 4: rows512BF16P4T2},
 	3:  {1: rows512BF16P1T3, 4: rows512BF16P4T3},
@@ -823,7 +1101,7 @@ var rows512BF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	14: {1: rows512BF16P1T14, 2: rows512BF16P2T14},
 }}
 
-var rows256F32Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var rows256F32Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: rows256F32P1T1, 4: rows256F32P4T1},
 	2: {1: rows256F32P1T2, 2: rows256F32P2T2},
 	3: {1: rows256F32P1T3},
@@ -832,7 +1110,7 @@ var rows256F32Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: rows256F32P1T6},
 }}
 
-var rows256F16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var rows256F16Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: rows256F16P1T1, 4: rows256F16P4T1},
 	2: {1: rows256F16P1T2, 2: rows256F16P2T2},
 	3: {1: rows256F16P1T3},
@@ -841,7 +1119,7 @@ var rows256F16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: rows256F16P1T6},
 }}
 
-var rows256BF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var rows256BF16Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: rows256BF16P1T1, 4: rows256BF16P4T1},
 	2: {1: rows256BF16P1T2, 2: rows256BF16P2T2},
 	3: {1: rows256BF16P1T3},
@@ -850,7 +1128,7 @@ var rows256BF16Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: rows256BF16P1T6},
 }}
 
-var dotBF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var dotBF16Tiles = Tiles{Tokens: 14, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1:  {1: dotBF16P1T1, 4: dotBF16P4T1},
 	2:  {1: dotBF16P1T2, 4: dotBF16P4T2},
 	3:  {1: dotBF16P1T3, 4: dotBF16P4T3},
@@ -862,7 +1140,7 @@ var dotBF16Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	14: {1: dotBF16P1T14, 2: dotBF16P2T14},
 }}
 
-var dotQ8VNNITiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var dotQ8VNNITiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: dotQ8VNNIP1T1, 4: dotQ8VNNIP4T1},
 	2: {1: dotQ8VNNIP1T2, 4: dotQ8VNNIP4T2},
 	3: {1: dotQ8VNNIP1T3, 4: dotQ8VNNIP4T3},
@@ -873,14 +1151,14 @@ var dotQ8VNNITiles = Tiles{8, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	8: {1: dotQ8VNNIP1T8, 2: dotQ8VNNIP2T8},
 }}
 
-var dotQ8AVX2Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var dotQ8AVX2Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: dotQ8AVX2P1T1},
 	2: {1: dotQ8AVX2P1T2},
 	3: {1: dotQ8AVX2P1T3},
 	4: {1: dotQ8AVX2P1T4},
 }}
 
-var pairs512Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var pairs512Tiles = Tiles{Tokens: 14, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1:  {1: pairs512P1T1, 4: pairs512P4T1},
 	2:  {1: pairs512P1T2, 4: pairs512P4T2},
 	3:  {1: pairs512P1T3, 4: pairs512P4T3},
@@ -892,7 +1170,7 @@ var pairs512Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	14: {1: pairs512P1T14, 2: pairs512P2T14},
 }}
 
-var pairs256Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var pairs256Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: pairs256P1T1, 4: pairs256P4T1},
 	2: {1: pairs256P1T2, 2: pairs256P2T2},
 	3: {1: pairs256P1T3},
@@ -901,137 +1179,174 @@ var pairs256Tiles = Tiles{6, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	6: {1: pairs256P1T6},
 }}
 
-var codes512Q4_0Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q4_0P1T1, 4: codes512Q4_0P4T1},
-	2:  {1: codes512Q4_0P1T2, 4: codes512Q4_0P4T2},
-	3:  {1: codes512Q4_0P1T3, 2: codes512Q4_0P2T3},
-	4:  {1: codes512Q4_0P1T4, 2: codes512Q4_0P2T4},
-	5:  {1: codes512Q4_0P1T5},
-	6:  {1: codes512Q4_0P1T6},
-	7:  {1: codes512Q4_0P1T7},
-	8:  {1: codes512Q4_0P1T8},
-	14: {1: codes512Q4_0P1T14},
-}}
+var codes512Q4_0Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q4_0P1T1, 4: codes512Q4_0P4T1},
+	2: {1: codes512Q4_0P1T2, 4: codes512Q4_0P4T2},
+	3: {1: codes512Q4_0P1T3, 2: codes512Q4_0P2T3},
+	4: {1: codes512Q4_0P1T4, 2: codes512Q4_0P2T4},
+	5: {1: codes512Q4_0P1T5, 2: codes512Q4_0P2T5},
+	6: {1: codes512Q4_0P1T6, 2: codes512Q4_0P2T6},
+	7: {1: codes512Q4_0P1T7, 2: codes512Q4_0P2T7},
+	8: {1: codes512Q4_0P1T8, 2: codes512Q4_0P2T8},
+}, Loose: &Loose{unpack512Q4_0, &loose5128Tiles, 640}}
 
-var codes256Q4_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q4_0Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q4_0P1T1},
 	2: {1: codes256Q4_0P1T2},
 	3: {1: codes256Q4_0P1T3},
 	4: {1: codes256Q4_0P1T4},
 }}
 
-var codes512Q4_1Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q4_1P1T1, 4: codes512Q4_1P4T1},
-	2:  {1: codes512Q4_1P1T2, 4: codes512Q4_1P4T2},
-	3:  {1: codes512Q4_1P1T3, 2: codes512Q4_1P2T3},
-	4:  {1: codes512Q4_1P1T4, 2: codes512Q4_1P2T4},
-	5:  {1: codes512Q4_1P1T5},
-	6:  {1: codes512Q4_1P1T6},
-	7:  {1: codes512Q4_1P1T7},
-	8:  {1: codes512Q4_1P1T8},
-	14: {1: codes512Q4_1P1T14},
-}}
+var codes512Q4_1Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q4_1P1T1, 4: codes512Q4_1P4T1},
+	2: {1: codes512Q4_1P1T2, 4: codes512Q4_1P4T2},
+	3: {1: codes512Q4_1P1T3, 2: codes512Q4_1P2T3},
+	4: {1: codes512Q4_1P1T4, 2: codes512Q4_1P2T4},
+	5: {1: codes512Q4_1P1T5, 2: codes512Q4_1P2T5},
+	6: {1: codes512Q4_1P1T6, 2: codes512Q4_1P2T6},
+	7: {1: codes512Q4_1P1T7, 2: codes512Q4_1P2T7},
+	8: {1: codes512Q4_1P1T8, 2: codes512Q4_1P2T8},
+}, Loose: &Loose{unpack512Q4_1, &loose512MinsTiles, 704}}
 
-var codes256Q4_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q4_1Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q4_1P1T1},
 	2: {1: codes256Q4_1P1T2},
 	3: {1: codes256Q4_1P1T3},
 	4: {1: codes256Q4_1P1T4},
 }}
 
-var codes512Q5_0Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q5_0P1T1, 4: codes512Q5_0P4T1},
-	2:  {1: codes512Q5_0P1T2, 4: codes512Q5_0P4T2},
-	3:  {1: codes512Q5_0P1T3, 2: codes512Q5_0P2T3},
-	4:  {1: codes512Q5_0P1T4, 2: codes512Q5_0P2T4},
-	5:  {1: codes512Q5_0P1T5},
-	6:  {1: codes512Q5_0P1T6},
-	7:  {1: codes512Q5_0P1T7},
-	8:  {1: codes512Q5_0P1T8},
-	14: {1: codes512Q5_0P1T14},
-}}
+var codes512Q5_0Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q5_0P1T1, 4: codes512Q5_0P4T1},
+	2: {1: codes512Q5_0P1T2, 4: codes512Q5_0P4T2},
+	3: {1: codes512Q5_0P1T3, 2: codes512Q5_0P2T3},
+	4: {1: codes512Q5_0P1T4, 2: codes512Q5_0P2T4},
+	5: {1: codes512Q5_0P1T5, 2: codes512Q5_0P2T5},
+	6: {1: codes512Q5_0P1T6, 2: codes512Q5_0P2T6},
+	7: {1: codes512Q5_0P1T7, 2: codes512Q5_0P2T7},
+	8: {1: codes512Q5_0P1T8, 2: codes512Q5_0P2T8},
+}, Loose: &Loose{unpack512Q5_0, &loose51216Tiles, 640}}
 
-var codes256Q5_0Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q5_0Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q5_0P1T1},
 	2: {1: codes256Q5_0P1T2},
 	3: {1: codes256Q5_0P1T3},
 	4: {1: codes256Q5_0P1T4},
 }}
 
-var codes512Q5_1Tiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q5_1P1T1, 4: codes512Q5_1P4T1},
-	2:  {1: codes512Q5_1P1T2, 4: codes512Q5_1P4T2},
-	3:  {1: codes512Q5_1P1T3, 2: codes512Q5_1P2T3},
-	4:  {1: codes512Q5_1P1T4, 2: codes512Q5_1P2T4},
-	5:  {1: codes512Q5_1P1T5},
-	6:  {1: codes512Q5_1P1T6},
-	7:  {1: codes512Q5_1P1T7},
-	8:  {1: codes512Q5_1P1T8},
-	14: {1: codes512Q5_1P1T14},
-}}
+var codes512Q5_1Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q5_1P1T1, 4: codes512Q5_1P4T1},
+	2: {1: codes512Q5_1P1T2, 4: codes512Q5_1P4T2},
+	3: {1: codes512Q5_1P1T3, 2: codes512Q5_1P2T3},
+	4: {1: codes512Q5_1P1T4, 2: codes512Q5_1P2T4},
+	5: {1: codes512Q5_1P1T5, 2: codes512Q5_1P2T5},
+	6: {1: codes512Q5_1P1T6, 2: codes512Q5_1P2T6},
+	7: {1: codes512Q5_1P1T7, 2: codes512Q5_1P2T7},
+	8: {1: codes512Q5_1P1T8, 2: codes512Q5_1P2T8},
+}, Loose: &Loose{unpack512Q5_1, &loose512MinsTiles, 704}}
 
-var codes256Q5_1Tiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q5_1Tiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q5_1P1T1},
 	2: {1: codes256Q5_1P1T2},
 	3: {1: codes256Q5_1P1T3},
 	4: {1: codes256Q5_1P1T4},
 }}
 
-var codes512Q4_KTiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q4_KP1T1, 4: codes512Q4_KP4T1},
-	2:  {1: codes512Q4_KP1T2, 4: codes512Q4_KP4T2},
-	3:  {1: codes512Q4_KP1T3, 2: codes512Q4_KP2T3},
-	4:  {1: codes512Q4_KP1T4, 2: codes512Q4_KP2T4},
-	5:  {1: codes512Q4_KP1T5},
-	6:  {1: codes512Q4_KP1T6},
-	7:  {1: codes512Q4_KP1T7},
-	8:  {1: codes512Q4_KP1T8},
-	14: {1: codes512Q4_KP1T14},
-}}
+var codes512Q4_KTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q4_KP1T1, 4: codes512Q4_KP4T1},
+	2: {1: codes512Q4_KP1T2, 4: codes512Q4_KP4T2},
+	3: {1: codes512Q4_KP1T3, 2: codes512Q4_KP2T3},
+	4: {1: codes512Q4_KP1T4, 2: codes512Q4_KP2T4},
+	5: {1: codes512Q4_KP1T5, 2: codes512Q4_KP2T5},
+	6: {1: codes512Q4_KP1T6, 2: codes512Q4_KP2T6},
+	7: {1: codes512Q4_KP1T7, 2: codes512Q4_KP2T7},
+	8: {1: codes512Q4_KP1T8, 2: codes512Q4_KP2T8},
+}, Loose: &Loose{unpack512Q4_K, &loose512MinsTiles, 704}}
 
-var codes256Q4_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q4_KTiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q4_KP1T1},
 	2: {1: codes256Q4_KP1T2},
 	3: {1: codes256Q4_KP1T3},
 	4: {1: codes256Q4_KP1T4},
 }}
 
-var codes512Q5_KTiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q5_KP1T1, 4: codes512Q5_KP4T1},
-	2:  {1: codes512Q5_KP1T2, 4: codes512Q5_KP4T2},
-	3:  {1: codes512Q5_KP1T3, 2: codes512Q5_KP2T3},
-	4:  {1: codes512Q5_KP1T4, 2: codes512Q5_KP2T4},
-	5:  {1: codes512Q5_KP1T5},
-	6:  {1: codes512Q5_KP1T6},
-	7:  {1: codes512Q5_KP1T7},
-	8:  {1: codes512Q5_KP1T8},
-	14: {1: codes512Q5_KP1T14},
-}}
+var codes512Q5_KTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q5_KP1T1, 4: codes512Q5_KP4T1},
+	2: {1: codes512Q5_KP1T2, 4: codes512Q5_KP4T2},
+	3: {1: codes512Q5_KP1T3, 2: codes512Q5_KP2T3},
+	4: {1: codes512Q5_KP1T4, 2: codes512Q5_KP2T4},
+	5: {1: codes512Q5_KP1T5, 2: codes512Q5_KP2T5},
+	6: {1: codes512Q5_KP1T6, 2: codes512Q5_KP2T6},
+	7: {1: codes512Q5_KP1T7, 2: codes512Q5_KP2T7},
+	8: {1: codes512Q5_KP1T8, 2: codes512Q5_KP2T8},
+}, Loose: &Loose{unpack512Q5_K, &loose512MinsTiles, 704}}
 
-var codes256Q5_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q5_KTiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q5_KP1T1},
 	2: {1: codes256Q5_KP1T2},
 	3: {1: codes256Q5_KP1T3},
 	4: {1: codes256Q5_KP1T4},
 }}
 
-var codes512Q6_KTiles = Tiles{14, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
-	1:  {1: codes512Q6_KP1T1, 4: codes512Q6_KP4T1},
-	2:  {1: codes512Q6_KP1T2, 4: codes512Q6_KP4T2},
-	3:  {1: codes512Q6_KP1T3, 2: codes512Q6_KP2T3},
-	4:  {1: codes512Q6_KP1T4, 2: codes512Q6_KP2T4},
-	5:  {1: codes512Q6_KP1T5},
-	6:  {1: codes512Q6_KP1T6},
-	7:  {1: codes512Q6_KP1T7},
-	8:  {1: codes512Q6_KP1T8},
-	14: {1: codes512Q6_KP1T14},
-}}
+var codes512Q6_KTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: codes512Q6_KP1T1, 4: codes512Q6_KP4T1},
+	2: {1: codes512Q6_KP1T2, 4: codes512Q6_KP4T2},
+	3: {1: codes512Q6_KP1T3, 2: codes512Q6_KP2T3},
+	4: {1: codes512Q6_KP1T4, 2: codes512Q6_KP2T4},
+	5: {1: codes512Q6_KP1T5, 2: codes512Q6_KP2T5},
+	6: {1: codes512Q6_KP1T6, 2: codes512Q6_KP2T6},
+	7: {1: codes512Q6_KP1T7, 2: codes512Q6_KP2T7},
+	8: {1: codes512Q6_KP1T8, 2: codes512Q6_KP2T8},
+}, Loose: &Loose{unpack512Q6_K, &loose512HalfTiles, 768}}
 
-var codes256Q6_KTiles = Tiles{4, [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+var codes256Q6_KTiles = Tiles{Tokens: 4, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: codes256Q6_KP1T1},
 	2: {1: codes256Q6_KP1T2},
 	3: {1: codes256Q6_KP1T3},
 	4: {1: codes256Q6_KP1T4},
+}}
+
+var loose5128Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: loose5128P1T1, 2: loose5128P2T1},
+	2: {1: loose5128P1T2, 2: loose5128P2T2},
+	3: {1: loose5128P1T3, 2: loose5128P2T3},
+	4: {1: loose5128P1T4, 2: loose5128P2T4},
+	5: {1: loose5128P1T5, 2: loose5128P2T5},
+	6: {1: loose5128P1T6, 2: loose5128P2T6},
+	7: {1: loose5128P1T7, 2: loose5128P2T7},
+	8: {1: loose5128P1T8, 2: loose5128P2T8},
+}}
+
+var loose51216Tiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: loose51216P1T1, 2: loose51216P2T1},
+	2: {1: loose51216P1T2, 2: loose51216P2T2},
+	3: {1: loose51216P1T3, 2: loose51216P2T3},
+	4: {1: loose51216P1T4, 2: loose51216P2T4},
+	5: {1: loose51216P1T5, 2: loose51216P2T5},
+	6: {1: loose51216P1T6, 2: loose51216P2T6},
+	7: {1: loose51216P1T7, 2: loose51216P2T7},
+	8: {1: loose51216P1T8, 2: loose51216P2T8},
+}}
+
+var loose512MinsTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: loose512MinsP1T1, 2: loose512MinsP2T1},
+	2: {1: loose512MinsP1T2, 2: loose512MinsP2T2},
+	3: {1: loose512MinsP1T3, 2: loose512MinsP2T3},
+	4: {1: loose512MinsP1T4, 2: loose512MinsP2T4},
+	5: {1: loose512MinsP1T5, 2: loose512MinsP2T5},
+	6: {1: loose512MinsP1T6, 2: loose512MinsP2T6},
+	7: {1: loose512MinsP1T7, 2: loose512MinsP2T7},
+	8: {1: loose512MinsP1T8, 2: loose512MinsP2T8},
+}}
+
+var loose512HalfTiles = Tiles{Tokens: 8, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
+	1: {1: loose512HalfP1T1, 2: loose512HalfP2T1},
+	2: {1: loose512HalfP1T2, 2: loose512HalfP2T2},
+	3: {1: loose512HalfP1T3, 2: loose512HalfP2T3},
+	4: {1: loose512HalfP1T4, 2: loose512HalfP2T4},
+	5: {1: loose512HalfP1T5, 2: loose512HalfP2T5},
+	6: {1: loose512HalfP1T6, 2: loose512HalfP2T6},
+	7: {1: loose512HalfP1T7, 2: loose512HalfP2T7},
+	8: {1: loose512HalfP1T8, 2: loose512HalfP2T8},
 }}
 
 var codes512Tiles = [codings]Tiles{

@@ -33,6 +33,7 @@ const (
 	tileAdd     = 88
 	tileNext    = 96
 	tileEvery   = 104
+	tileResults = 112
 )
 
 // tileRegs are the general-purpose registers of a tile kernel.

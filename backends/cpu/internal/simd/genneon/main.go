@@ -39,7 +39,7 @@ func (k kind) each(f func(panels, tokens int)) {
 // table declares the Tiles of a kind.
 func (k kind) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "var %sTiles = Tiles{%d, [MaxTokens + 1][MaxPanels + 1]func(*Tile){\n", k.name, k.bulk)
+	fmt.Fprintf(&b, "var %sTiles = Tiles{Tokens: %d, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){\n", k.name, k.bulk)
 	for _, t := range slices.Sorted(maps.Keys(k.panels)) {
 		fmt.Fprintf(&b, "\t%d: {", t)
 		for i, p := range slices.Sorted(slices.Values(k.panels[t])) {
