@@ -5,6 +5,7 @@ package vulkan_test
 import (
 	"errors"
 	"flag"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -18,9 +19,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Under the validation layers tests take hardly longer: what is slow is the software that plays a GPU.
 var validate = flag.Bool("validate", true, "run everything under the validation layers, where they are installed; closing a device fails with what they say")
-
-// full is for a GPU, or for somebody who can wait: in software the whole suite takes the better part of an hour.
-var full = flag.Bool("full", false, "run the whole conformance suite, not every third case")
 
 // open opens the first device, and skips where there is none.
 func open(t testing.TB, o vulkan.Options) tensor.Device {
@@ -41,18 +39,19 @@ func open(t testing.TB, o vulkan.Options) tensor.Device {
 }
 
 func TestConformance(t *testing.T) {
-	conformance(t, vulkan.Options{Dot: vulkan.DotNever, Matrix: vulkan.MatrixNever})
+	conformance(t, vulkan.Options{Dot: vulkan.DotNever, Matrix: vulkan.MatrixNever}, nil)
 }
 
 // TestConformanceDot runs quantised weights by integer dot products, which software has, and slowly.
 func TestConformanceDot(t *testing.T) {
-	conformance(t, vulkan.Options{Dot: vulkan.DotAlways, Matrix: vulkan.MatrixNever})
+	conformance(t, vulkan.Options{Dot: vulkan.DotAlways, Matrix: vulkan.MatrixNever},
+		slices.DeleteFunc(tensor.WeightFormats(), func(f tensor.Format) bool { return !f.Quantized() }))
 }
 
 // TestConformanceMatrix runs 16-bit weights by cooperative matrices, which software may have.
 func TestConformanceMatrix(t *testing.T) {
 	needMatrices(t)
-	conformance(t, vulkan.Options{Matrix: vulkan.MatrixAlways})
+	conformance(t, vulkan.Options{Matrix: vulkan.MatrixAlways}, []tensor.Format{tensor.F16, tensor.BF16})
 }
 
 // needMatrices skips where the first device has no cooperative matrices.
@@ -68,7 +67,8 @@ func needMatrices(t *testing.T) {
 	}
 }
 
-func conformance(t *testing.T, o vulkan.Options) {
+// conformance runs the whole suite; with formats, what multiplies by weights of these.
+func conformance(t *testing.T, o vulkan.Options, formats []tensor.Format) {
 	tensortest.Run(t, func(t testing.TB, fault tensortest.Fault) tensor.Device {
 		opened := false // the suite's devices must open; TestOpenFaults fails what Open calls
 		o := o
@@ -81,7 +81,7 @@ func conformance(t *testing.T, o vulkan.Options) {
 		d := open(t, o)
 		opened = true
 		return d
-	}, tensortest.Config{Quick: !*full})
+	}, tensortest.Config{Formats: formats})
 }
 
 // openValidated opens the first device with the validation layers on, and skips where they are not installed.

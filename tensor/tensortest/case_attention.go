@@ -11,6 +11,8 @@ import (
 // headShapes are the numbers of query heads for each KV head, and of KV heads.
 var headShapes = [][2]int{{1, 1}, {2, 2}, {3, 1}, {4, 2}, {5, 1}, {6, 1}, {7, 1}, {8, 2}, {1, 5}, {16, 1}}
 
+var headDims = []int{32, 64, 128}
+
 func headAttr(shape [2]int, dim int) tensor.HeadAttr {
 	return tensor.HeadAttr{QueryHeads: shape[0] * shape[1], KVHeads: shape[1], HeadDim: dim, Eps: 1e-6,
 		Scale: float32(1 / math.Sqrt(float64(dim)))}
@@ -69,16 +71,25 @@ var (
 	promptSpan  = []span{{0, 65}}
 )
 
-func attentionCases(i tensor.Info, add func(*opCase)) {
-	for _, f := range i.KVFormats {
-		for d, dim := range []int{32, 64, 128} {
-			for n, shape := range headShapes {
-				spans := [][]span{decodeSpans, mixedSpans, promptSpan}[(n+d)%3]
-				add(attentionCase(f, shape, dim, spans, 1))
-			}
-			add(attentionCase(f, [2]int{2, 2}, dim, decodeSpans, 8))  // sharp: few positions matter
-			add(attentionCase(f, [2]int{2, 2}, dim, mixedSpans, 100)) // sharper than exp's range
+// covering calls do for every cache format with every shape of heads. Head sizes and spans turn with these, so that every
+// pair of a format, a shape, a head size and a kind of spans is met. The whole product would be nine times as long, most of it
+// spent by drivers that compile a kernel for each combination, and no combination of three has code of its own.
+func covering(formats []tensor.Format, do func(f tensor.Format, shape [2]int, dim int, spans []span)) {
+	for i, f := range formats {
+		for n, shape := range headShapes {
+			do(f, shape, headDims[(n+i)%3], [][]span{decodeSpans, mixedSpans, promptSpan}[(n+2*i)%3])
 		}
+	}
+}
+
+func attentionCases(i tensor.Info, add func(*opCase)) {
+	covering(i.KVFormats, func(f tensor.Format, shape [2]int, dim int, spans []span) {
+		add(attentionCase(f, shape, dim, spans, 1))
+	})
+	for n, f := range i.KVFormats {
+		dim := headDims[n%3]
+		add(attentionCase(f, [2]int{2, 2}, dim, decodeSpans, 8))  // sharp: few positions matter
+		add(attentionCase(f, [2]int{2, 2}, dim, mixedSpans, 100)) // sharper than exp's range
 		add(attentionCase(f, [2]int{2, 1}, 64, nil, 1))
 	}
 }
@@ -166,13 +177,8 @@ func attentionScale(q []float32, keys, values [][]float32, factor float64) []flo
 }
 
 func ropeCases(i tensor.Info, add func(*opCase)) {
+	covering(i.KVFormats, func(f tensor.Format, shape [2]int, dim int, spans []span) { add(ropeCase(f, shape, dim, spans)) })
 	for _, f := range i.KVFormats {
-		for d, dim := range []int{32, 64, 128} {
-			for n, shape := range headShapes {
-				spans := [][]span{decodeSpans, mixedSpans, promptSpan}[(n+d)%3]
-				add(ropeCase(f, shape, dim, spans))
-			}
-		}
 		add(ropeCase(f, [2]int{2, 1}, 64, nil))
 	}
 }

@@ -9,20 +9,28 @@ import (
 )
 
 // The traces that a model runs: three sequences whose steps interleave, prompts and single tokens together, and the same
-// tokens cut otherwise. Sequence 1 crosses the border of an attention chunk.
+// tokens cut otherwise. Sequence 1 crosses the border of an attention chunk. No step has more than stepTokens.
 var (
 	lengths     = []int{70, 300, 40}
-	interleaved = trace{{{0, 33}, {1, 280}}, {{0, 30}, {2, 16}}, {{1, 1}, {0, 1}}, {{2, 17}, {1, 1}, {0, 1}}, {{1, 10}}, {{0, 5}, {1, 8}, {2, 7}}}
+	interleaved = trace{{{0, 33}, {1, 39}}, {{1, 72}}, {{1, 72}}, {{1, 72}}, {{0, 30}, {1, 25}, {2, 16}}, {{1, 1}, {0, 1}},
+		{{2, 17}, {1, 1}, {0, 1}}, {{1, 10}}, {{0, 5}, {1, 8}, {2, 7}}}
 )
+
+const stepTokens = 72
 
 // model compares whole models with the reference, and each model with itself in other batches and chunks.
 func (s *suite) model(t *testing.T) {
-	dut, oracle := s.pair(t)
-	for n, m := range models(dut.Info()) {
+	d := s.open(t, nil)
+	list := models(s.formats(d))
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	for n, m := range list {
 		if s.quick && n%4 != 0 {
 			continue
 		}
-		t.Run(m.Name, func(t *testing.T) {
+		s.part(t, m.Name, func(t *testing.T) {
+			dut, oracle := s.pair(t)
 			x := s.session(t, dut, m)
 			if x == nil {
 				return
@@ -146,20 +154,20 @@ func (s *suite) exchange(t *testing.T, m *Model, x, y *session) {
 	// A sequence begins on one backend and ends on the other.
 	for _, way := range [][2]*session{{x, y}, {y, x}} {
 		from, to := way[0], way[1]
-		if _, err := from.follow(trace{{{0, 50}, {1, 270}}}, 60, 280); err != nil {
+		if _, err := from.follow(trace{{{0, 20}, {1, 40}}}, 30, 50); err != nil {
 			t.Fatal(err)
 		}
 		move(from, to)
 		var ends [2]map[spot]result
 		for i, side := range []*session{x, y} {
-			a, b := newSequence(0, 60), newSequence(1, 280)
-			a.computed, b.computed, a.pages, b.pages = 50, 270, 4, 17
-			side.free = 21
+			a, b := newSequence(0, 30), newSequence(1, 50)
+			a.computed, b.computed, a.pages, b.pages = 20, 40, 2, 3
+			side.free = 5
 			results, err := side.step(piece{a, 10}, piece{b, 2})
 			if err != nil {
 				t.Fatal(err)
 			}
-			ends[i] = map[spot]result{{0, 60}: results[0], {1, 272}: results[1]}
+			ends[i] = map[spot]result{{0, 30}: results[0], {1, 42}: results[1]}
 		}
 		s.close(t, m, ends[0], ends[1])
 	}

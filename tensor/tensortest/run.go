@@ -15,7 +15,9 @@ package tensortest
 
 import (
 	"flag"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ullm/ullm/tensor"
@@ -35,9 +37,9 @@ type Config struct {
 	Missing []Missing
 	// Guards, where the backend can put guard bands around its buffers, checks them; it is called after every case.
 	Guards func(tensor.Device) error
-	// Quick runs every third case and every fourth model: for a variant of a device beside one that runs everything.
-	// The tests' -short flag does the same.
-	Quick bool
+	// Formats, where it is not nil, says that this is a variant of a device that is tested by itself, which multiplies by
+	// weights of these formats in another way: what multiplies runs, in them alone.
+	Formats []tensor.Format
 }
 
 // Missing is an operation in a format that a backend refuses with tensor.ErrUnsupported.
@@ -47,19 +49,31 @@ type Missing struct {
 	Reason string
 }
 
-// Run runs the whole suite.
+// Run runs the whole suite. Its parts run beside one another, each with devices of its own.
 func Run(t *testing.T, open Open, c Config) {
 	s := &suite{open: open, config: c, missed: map[int]bool{}, excused: map[int]bool{}}
-	s.quick = c.Quick || testing.Short()
-	t.Run("ops", s.ops)
-	t.Run("prepare", s.prepare)
-	t.Run("rows", s.rows)
-	t.Run("replays", s.replays)
-	t.Run("model", s.model)
-	t.Run("life", s.life)
-	if !t.Failed() && !filtered() && !s.quick {
-		t.Run("needless", s.needless)
+	s.quick = testing.Short()
+	t.Cleanup(func() { // when all parts are done
+		if !t.Failed() && !filtered() && !s.quick {
+			s.needless(t)
+		}
+	})
+	// What takes longest comes first.
+	s.part(t, "model", s.model)
+	if c.Formats == nil {
+		s.part(t, "life", s.life)
+		s.part(t, "prepare", s.prepare)
 	}
+	s.part(t, "ops", s.ops)
+	s.part(t, "rows", s.rows)
+	s.part(t, "replays", s.replays)
+}
+
+func (s *suite) part(t *testing.T, name string, run func(*testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		run(t)
+	})
 }
 
 // filtered tells whether the command line selects tests: then an entry may be needless because its case did not run.
@@ -72,9 +86,17 @@ func filtered() bool {
 type suite struct {
 	open   Open
 	config Config
-	quick  bool
+	quick  bool // every third case and every fourth model: the tests' -short flag
 
+	mu              sync.Mutex
 	missed, excused map[int]bool // entries of Config.Missing and Config.Exceptions that were needed
+}
+
+// needed remembers that an entry was.
+func (s *suite) needed(entries map[int]bool, i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries[i] = true
 }
 
 // pair opens the device under test and the reference beside it.
@@ -98,7 +120,10 @@ func (s *suite) pair(t testing.TB) (dut, oracle tensor.Device) {
 func (s *suite) ops(t *testing.T) {
 	dut, oracle := s.pair(t)
 	n := 0
-	each(dut.Info(), func(c *opCase) {
+	each(s.formats(dut), func(c *opCase) {
+		if s.config.Formats != nil && c.op != tensor.OpLinear && c.op != tensor.OpLinearSwiGLU {
+			return
+		}
 		if n++; s.quick && n%3 != 0 {
 			return
 		}
@@ -112,6 +137,16 @@ func each(i tensor.Info, do func(*opCase)) {
 		swigluCases, keepCases, takeCases, sampleCases} {
 		family(i, do)
 	}
+}
+
+// formats is what a device says of itself, with the formats of weights that are tested.
+func (s *suite) formats(d tensor.Device) tensor.Info {
+	i := d.Info()
+	if s.config.Formats != nil {
+		i.Formats = slices.Clone(i.Formats)
+		i.Formats = slices.DeleteFunc(i.Formats, func(f tensor.Format) bool { return !slices.Contains(s.config.Formats, f) })
+	}
+	return i
 }
 
 // info asks a fresh device about itself.

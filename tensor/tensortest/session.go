@@ -47,7 +47,7 @@ type flight struct {
 }
 
 func newSession(d tensor.Device, m *Model) (*session, error) {
-	x := &session{m: m, limits: tensor.ForwardLimits{Tokens: 330, Seqs: 4, Rows: 4, Pages: 40, Params: 4, History: 4, Bias: 4}}
+	x := &session{m: m, limits: tensor.ForwardLimits{Tokens: stepTokens, Seqs: 4, Rows: 4, Pages: 40, Params: 4, History: 4, Bias: 4}}
 	var head *tensor.Graph
 	head, x.sampled, x.logits = m.Head(4)
 	r, err := NewRig(d, m.Setup(), true, m.Forward(x.limits), head)
