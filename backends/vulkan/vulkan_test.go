@@ -82,10 +82,10 @@ func run(d tensor.Device, cols, n int) (out []byte, err error) {
 	return out, s.Wait(context.Background(), out)
 }
 
-// TestDispatches holds the kernels, grids and bytes of a small model's programs against testdata/dispatches.txt, so that a
-// launch which creeps in is seen in review. A layer is eight.
-func TestDispatches(t *testing.T) {
-	d := open(t, vulkan.Options{})
+// smallPrograms compiles a small model and gives its Forward and Head to check.
+func smallPrograms(t *testing.T, o vulkan.Options, check func(m *tensortest.Model, forward, head string)) {
+	t.Helper()
+	d := open(t, o)
 	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
 	head, _, _ := m.Head(4)
 	forward := m.Forward(tensor.ForwardLimits{Tokens: 8, Seqs: 4, Rows: 4, Pages: 8, Params: 4, History: 8, Bias: 4})
@@ -93,48 +93,51 @@ func TestDispatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	have := r.Programs[0].String() + r.Programs[1].String()
-	const golden = "testdata/dispatches.txt"
-	if *update {
-		if err := os.WriteFile(golden, []byte(have), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if have != string(want) {
-		t.Errorf("have\n%swant\n%s(go test -run TestDispatches -update writes it anew)", have, want)
-	}
-	// Prepare, Embed, 8 for each layer, KeepRows.
-	if n := strings.Count(r.Programs[0].String(), "\n") - 1; n != 2+8*m.Layers+1 {
-		t.Errorf("%d dispatches for %d layers", n, m.Layers)
-	}
+	check(m, r.Programs[0].String(), r.Programs[1].String())
 	if err := errors.Join(r.Close(), d.Close()); err != nil {
 		t.Error(err)
 	}
 }
 
+// TestDispatches holds the kernels, grids and bytes of a small model's programs against testdata/dispatches.txt, so that a
+// launch which creeps in is seen in review. A layer is eight.
+func TestDispatches(t *testing.T) {
+	smallPrograms(t, vulkan.Options{}, func(m *tensortest.Model, forward, head string) {
+		const golden = "testdata/dispatches.txt"
+		if *update {
+			if err := os.WriteFile(golden, []byte(forward+head), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := forward + head; have != string(want) {
+			t.Errorf("have\n%swant\n%s(go test -run TestDispatches -update writes it anew)", have, want)
+		}
+		// Prepare, Embed, 8 for each layer, KeepRows.
+		if n := launches(forward); n != 2+8*m.Layers+1 {
+			t.Errorf("%d dispatches for %d layers", n, m.Layers)
+		}
+	})
+}
+
+// launches counts the launches of a print, which has a line for each below its heading.
+func launches(print string) int { return strings.Count(print, "\n") - 1 }
+
 // TestDotDispatches: with integer dot products a layer is eight dispatches too, since what makes activations rounds them.
 func TestDotDispatches(t *testing.T) {
-	d := open(t, vulkan.Options{Dot: vulkan.DotAlways})
-	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
-	head, _, _ := m.Head(4)
-	forward := m.Forward(tensor.ForwardLimits{Tokens: 8, Seqs: 4, Rows: 4, Pages: 8, Params: 4, History: 8, Bias: 4})
-	r, err := tensortest.NewRig(d, m.Setup(), false, forward, head)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, want := range []struct{ launches, dots int }{{2 + 8*m.Layers + 1, 4 * m.Layers}, {3, 1}} {
-		print := r.Programs[i].String()
-		if launches, dots := strings.Count(print, "\n")-1, strings.Count(print, " dot["); launches != want.launches || dots != want.dots {
-			t.Errorf("%d dispatches, %d of them integer dot products; want %d and %d:\n%s", launches, dots, want.launches, want.dots, print)
+	smallPrograms(t, vulkan.Options{Dot: vulkan.DotAlways}, func(m *tensortest.Model, forward, head string) {
+		for _, p := range []struct {
+			print          string
+			launches, dots int
+		}{{forward, 2 + 8*m.Layers + 1, 4 * m.Layers}, {head, 3, 1}} {
+			if n, dots := launches(p.print), strings.Count(p.print, " dot["); n != p.launches || dots != p.dots {
+				t.Errorf("%d dispatches, %d of them integer dot products; want %d and %d:\n%s", n, dots, p.launches, p.dots, p.print)
+			}
 		}
-	}
-	if err := errors.Join(r.Close(), d.Close()); err != nil {
-		t.Error(err)
-	}
+	})
 }
 
 // TestEager checks that launches one by one, each awaited by the next, give the same bits as all at once.

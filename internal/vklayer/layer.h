@@ -1,9 +1,11 @@
 // What Vulkan layers for tests have in common: the part of the loader's layer interface that they use, as its specification
-// has it. A layer defines get_instance and get_device, which answer for the functions that it stands before.
+// has it. A layer defines create_device, and get_device and of_instance, which answer for the functions that it stands before.
 #ifndef ULLM_VKLAYER_H
 #define ULLM_VKLAYER_H
 
 #include "vk_abi.h"
+
+#include <string.h>
 
 // What the loader chains to the structs that create instances and devices: the next layer's functions.
 typedef struct chain_link {
@@ -35,8 +37,42 @@ static chain_link *take_link(const void *pNext, uint32_t type) {
 typedef VkResult(VKAPI *CreateInstance)(const VkInstanceCreateInfo *, const void *, VkInstance *);
 typedef VkResult(VKAPI *CreateDevice)(VkPhysicalDevice, const VkDeviceCreateInfo *, const void *, VkDevice *);
 
-static VoidFunction VKAPI get_instance(VkInstance i, const char *name);
+// The next layer's, or the driver's.
+static GetInstanceProcAddr next_instance;
+static GetDeviceProcAddr next_device;
+
+static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const void *allocator, VkDevice *out);
 static VoidFunction VKAPI get_device(VkDevice d, const char *name);
+// of_instance is this layer's function for an instance or a physical device; NULL: it has none of that name.
+static VoidFunction of_instance(const char *name);
+// attached is called before an instance is made.
+static void attached(void);
+
+static VkResult VKAPI create_instance(const VkInstanceCreateInfo *info, const void *allocator, VkInstance *out) {
+	chain_link *l = take_link(info->pNext, LOADER_INSTANCE_INFO);
+	if (l == NULL) return -3;
+	attached();
+	next_instance = l->get_instance;
+	return ((CreateInstance)next_instance(NULL, "vkCreateInstance"))(info, allocator, out);
+}
+
+// enter_device takes this layer's link to a device and is the vkCreateDevice behind it; NULL: there is no link.
+static CreateDevice enter_device(const VkDeviceCreateInfo *info) {
+	chain_link *l = take_link(info->pNext, LOADER_DEVICE_INFO);
+	if (l == NULL) return NULL;
+	next_device = (GetDeviceProcAddr)l->get;
+	return (CreateDevice)l->get_instance(NULL, "vkCreateDevice");
+}
+
+static VoidFunction VKAPI get_instance(VkInstance i, const char *name) {
+	if (strcmp(name, "vkCreateInstance") == 0) return (VoidFunction)create_instance;
+	if (strcmp(name, "vkCreateDevice") == 0) return (VoidFunction)create_device;
+	if (strcmp(name, "vkGetInstanceProcAddr") == 0) return (VoidFunction)get_instance;
+	if (strcmp(name, "vkGetDeviceProcAddr") == 0) return (VoidFunction)get_device;
+	VoidFunction own = of_instance(name);
+	if (own != NULL || next_instance == NULL) return own;
+	return next_instance(i, name);
+}
 
 // What the loader asks for first.
 typedef struct {

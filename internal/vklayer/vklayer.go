@@ -50,12 +50,13 @@ func Build(t testing.TB, name, source string) Layer {
 	return l
 }
 
-// Environment puts the layer between a process's Vulkan loader and driver. The layers that the system has stay in reach.
+// Environment puts the layer between a process's Vulkan loader and driver. The layers that are there stay in reach.
 func (l Layer) Environment() []string {
-	return []string{
-		"VK_INSTANCE_LAYERS=" + l.name,
-		"VK_LAYER_PATH=" + l.Dir + ":/usr/share/vulkan/explicit_layer.d:/usr/local/share/vulkan/explicit_layer.d",
+	layers := os.Getenv("VK_LAYER_PATH")
+	if layers == "" {
+		layers = "/usr/share/vulkan/explicit_layer.d:/usr/local/share/vulkan/explicit_layer.d"
 	}
+	return []string{"VK_INSTANCE_LAYERS=" + l.name, "VK_LAYER_PATH=" + l.Dir + ":" + layers}
 }
 
 // Enter sets variables of this process, NAME=VALUE, until a test ends.

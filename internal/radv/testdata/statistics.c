@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
 	ST_EXECUTABLE_FEATURES = 1000269000,
@@ -41,25 +40,16 @@ typedef struct {
 	void *data;
 } Representation;
 
-static GetInstanceProcAddr next_instance;
-static GetDeviceProcAddr next_device;
 static VkDevice device;
 
 #define NEXT(name, ...) VkResult(VKAPI *name)(__VA_ARGS__) = (VkResult(VKAPI *)(__VA_ARGS__))next_device(device, #name)
 
-static VkResult VKAPI create_instance(const VkInstanceCreateInfo *info, const void *allocator, VkInstance *out) {
-	chain_link *l = take_link(info->pNext, LOADER_INSTANCE_INFO);
-	if (l == NULL) return -3;
-	next_instance = l->get_instance;
-	return ((CreateInstance)next_instance(NULL, "vkCreateInstance"))(info, allocator, out);
-}
+static void attached(void) {}
 
 static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const void *allocator, VkDevice *out) {
-	chain_link *l = take_link(info->pNext, LOADER_DEVICE_INFO);
-	if (l == NULL) return -3;
-	next_device = (GetDeviceProcAddr)l->get;
+	CreateDevice create = enter_device(info);
 	const char *names[64];
-	if (info->n_extensions >= 64) return -3;
+	if (create == NULL || info->n_extensions >= 64) return -3;
 	for (uint32_t i = 0; i < info->n_extensions; i++) names[i] = info->extensions[i];
 	names[info->n_extensions] = EXTENSION;
 	Features4 features = {.sType = ST_EXECUTABLE_FEATURES, .pNext = info->pNext, .v = {1}};
@@ -67,7 +57,7 @@ static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCre
 	more.pNext = &features;
 	more.extensions = names;
 	more.n_extensions++;
-	VkResult r = ((CreateDevice)l->get_instance(NULL, "vkCreateDevice"))(physical, &more, allocator, out);
+	VkResult r = create(physical, &more, allocator, out);
 	device = *out;
 	return r;
 }
@@ -137,11 +127,6 @@ static void VKAPI memory_properties(VkPhysicalDevice physical, VkPhysicalDeviceM
 	out->types[1] = (VkMemoryType){2 | 4 | 8 /* visible, coherent, cached */, 1};
 }
 
-static VoidFunction VKAPI get_instance(VkInstance i, const char *name) {
-	if (strcmp(name, "vkCreateInstance") == 0) return (VoidFunction)create_instance;
-	if (strcmp(name, "vkCreateDevice") == 0) return (VoidFunction)create_device;
-	if (strcmp(name, "vkGetInstanceProcAddr") == 0) return (VoidFunction)get_instance;
-	if (strcmp(name, "vkGetDeviceProcAddr") == 0) return (VoidFunction)get_device;
-	if (strcmp(name, "vkGetPhysicalDeviceMemoryProperties2") == 0) return (VoidFunction)memory_properties;
-	return next_instance == NULL ? NULL : next_instance(i, name);
+static VoidFunction of_instance(const char *name) {
+	return strcmp(name, "vkGetPhysicalDeviceMemoryProperties2") == 0 ? (VoidFunction)memory_properties : NULL;
 }

@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,7 +20,7 @@ typedef struct {
 
 static control none, *shared = &none;
 
-static void attach(void) {
+static void attached(void) {
 	const char *path = getenv("ULLM_VKFAULTS");
 	int file = path == NULL ? -1 : open(path, O_RDWR);
 	if (file < 0) return;
@@ -32,8 +31,6 @@ static void attach(void) {
 
 #define ERROR_DEVICE_LOST (-4)
 
-static GetInstanceProcAddr next_instance;
-static GetDeviceProcAddr next_device;
 static VkDevice device;
 static VkResult(VKAPI *wait_idle)(VkDevice);
 static pthread_mutex_t queue = PTHREAD_MUTEX_INITIALIZER; // of the calls that use it
@@ -99,21 +96,11 @@ static int fails(const char *name, enum kind kind, VkResult *r) {
 FUNCTIONS(F)
 #undef F
 
-static VkResult VKAPI create_instance(const VkInstanceCreateInfo *info, const void *allocator, VkInstance *out) {
-	chain_link *l = take_link(info->pNext, LOADER_INSTANCE_INFO);
-	if (l == NULL) return -3;
-	attach();
-	next_instance = l->get_instance;
-	return ((CreateInstance)next_instance(NULL, "vkCreateInstance"))(info, allocator, out);
-}
-
 static VkResult VKAPI create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const void *allocator, VkDevice *out) {
-	chain_link *l = take_link(info->pNext, LOADER_DEVICE_INFO);
-	if (l == NULL) return -3;
-	next_device = (GetDeviceProcAddr)l->get;
-	VkResult r;
-	if (fails("vkCreateDevice", OTHER, &r)) return r;
-	r = ((CreateDevice)l->get_instance(NULL, "vkCreateDevice"))(physical, info, allocator, out);
+	CreateDevice create = enter_device(info);
+	VkResult r = -3;
+	if (create == NULL || fails("vkCreateDevice", OTHER, &r)) return r;
+	r = create(physical, info, allocator, out);
 	if (r != 0) return r;
 	device = *out;
 #define F(name, parameters, arguments, kind) next_##name = (VkResult(VKAPI *) parameters)next_device(device, #name);
@@ -131,10 +118,7 @@ static VoidFunction VKAPI get_device(VkDevice d, const char *name) {
 	return next_device(d, name);
 }
 
-static VoidFunction VKAPI get_instance(VkInstance i, const char *name) {
-	if (strcmp(name, "vkCreateInstance") == 0) return (VoidFunction)create_instance;
-	if (strcmp(name, "vkCreateDevice") == 0) return (VoidFunction)create_device;
-	if (strcmp(name, "vkGetInstanceProcAddr") == 0) return (VoidFunction)get_instance;
-	if (strcmp(name, "vkGetDeviceProcAddr") == 0) return (VoidFunction)get_device;
-	return next_instance == NULL ? NULL : next_instance(i, name);
+static VoidFunction of_instance(const char *name) {
+	(void)name;
+	return NULL;
 }
