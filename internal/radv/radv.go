@@ -30,22 +30,11 @@ func New(t *testing.T) *Compiler {
 	if err != nil || len(icds) == 0 {
 		t.Skip("needs Mesa's RADV (Debian: mesa-vulkan-drivers)")
 	}
-	return at(t, icds[0])
+	return Of(t, icds[0])
 }
 
-// Named is the driver that VK_DRIVER_FILES names, of another Mesa than the system's; the test skips where it names none.
-func Named(t *testing.T) *Compiler {
-	t.Helper()
-	for _, path := range filepath.SplitList(os.Getenv("VK_DRIVER_FILES")) {
-		if strings.Contains(filepath.Base(path), "radeon") {
-			return at(t, path)
-		}
-	}
-	t.Skip("needs RADV of Mesa 24 or 25 in VK_DRIVER_FILES")
-	return nil
-}
-
-func at(t *testing.T, icd string) *Compiler {
+// Of is the driver of a manifest, which may be of another Mesa than the system's.
+func Of(t *testing.T, icd string) *Compiler {
 	t.Helper()
 	return &Compiler{vklayer.Build(t, "statistics", "internal/radv/testdata/statistics.c"), icd}
 }
