@@ -40,9 +40,7 @@ func (d *device) alloc(use tensor.Use, n int64, name string) (*block, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cpu: %s: %w: asked for %d bytes: %w", name, tensor.ErrOutOfMemory, size, err)
 		}
-		if use == tensor.UseKV {
-			adviseSmall(whole)
-		}
+		advise(whole, use)
 		b.whole, b.bytes = whole, whole[:n:n]
 		for i := range whole[n:] {
 			whole[int(n)+i] = guardByte

@@ -1,19 +1,20 @@
 package cpu
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// adviseHuge asks for large pages, which spare address translations when weights are streamed. A refusal does not matter.
-func adviseHuge(b []byte) {
-	if len(b) >= 4<<20 {
-		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
-	}
-}
+	"github.com/ullm/ullm/tensor"
+)
 
-// adviseSmall asks for pages of the usual size, for memory that is first written while serving: a large page is cleared
-// at its first touch, and the KV caches of all layers come to their next one in the same step.
-func adviseSmall(b []byte) {
-	if len(b) > 0 {
+// advise asks for large pages, which spare address translations when weights are streamed, but for KV caches for pages of
+// the usual size: they are first written while serving, a large page is cleared at its first touch, and the caches of all
+// layers come to their next one in the same step. A refusal does not matter.
+func advise(b []byte, use tensor.Use) {
+	switch {
+	case use == tensor.UseKV:
 		_ = unix.Madvise(b, unix.MADV_NOHUGEPAGE)
+	case len(b) >= 4<<20:
+		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
 	}
 }
 

@@ -2,9 +2,9 @@
 
 package cpu
 
-func adviseHuge([]byte) {}
+import "github.com/ullm/ullm/tensor"
 
-func adviseSmall([]byte) {}
+func advise([]byte, tensor.Use) {}
 
 // systemMemory is the machine's memory in bytes, all and free; zeros where it cannot be told.
 func systemMemory() (all, free int64) { return 0, 0 }

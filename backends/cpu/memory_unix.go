@@ -6,12 +6,7 @@ import "golang.org/x/sys/unix"
 
 // allocate maps n zeroed bytes.
 func allocate(n int) ([]byte, error) {
-	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return nil, err
-	}
-	adviseHuge(b)
-	return b, nil
+	return unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 }
 
 func release(b []byte) error { return unix.Munmap(b) }

@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/ullm/ullm/tensor"
 )
 
 // allocate commits n zeroed bytes.
@@ -34,5 +36,5 @@ func systemMemory() (all, free int64) {
 	return int64(m.all), int64(m.free)
 }
 
-// adviseSmall does nothing: pages are small unless they are asked to be large.
-func adviseSmall([]byte) {}
+// advise does nothing: pages are small, and large ones need a privilege.
+func advise([]byte, tensor.Use) {}
