@@ -20,7 +20,7 @@ func (b *binder) embed(n *tensor.Node) launch {
 		}
 	}
 	return func(r *run) error {
-		d.pool.do(r, tokens.count(r), 4, work)
+		d.pool.do(r, tokens.count(r), 1, work)
 		return nil
 	}
 }

@@ -183,7 +183,7 @@ func (d *device) rewrite(acts []*activation, x operand) launch {
 }
 
 // rowsPerGrain is how many rows of light work make sharing them out worthwhile.
-func rowsPerGrain(cols int) int { return max(1, 16384/cols) }
+func rowsPerGrain(cols int) int { return max(1, 2048/cols) }
 
 // multiply computes panels [p0, p1) of the product for tokens [t0, t1); c is where token t0's result of panel first goes,
 // cStride the distance of tokens in bytes.

@@ -53,7 +53,7 @@ func (b *binder) qkNormRopeStore(n *tensor.Node) launch {
 			}
 		}
 		keys.touched, values.touched = true, true
-		d.pool.do(r, count, 4, work)
+		d.pool.do(r, count, 1, work)
 		return nil
 	}
 }
