@@ -33,3 +33,18 @@ func widenOf(l Level, f CacheFormat) func(dst *float32, src, next *uint16, n int
 	}
 	return nil
 }
+
+// columnOf writes columns of pages in the 16-bit formats, prefetchOf asks for memory; nil on levels that have neither.
+func columnOf(l Level) func(dst, src *uint16, n int) {
+	if l == Portable {
+		return nil
+	}
+	return storeColumn
+}
+
+func prefetchOf(l Level) func(at *byte, n int) {
+	if l == Portable {
+		return nil
+	}
+	return prefetch
+}

@@ -11649,6 +11649,60 @@ end:
 	VZEROUPPER
 	RET
 
+// func storeColumn(dst *uint16, src *uint16, n int)
+TEXT ·storeColumn(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	SUBQ $0x04, CX
+	JLT  tail
+
+loop:
+	MOVQ (SI), AX
+	MOVW AX, (DI)
+	SHRQ $0x10, AX
+	MOVW AX, 32(DI)
+	SHRQ $0x10, AX
+	MOVW AX, 64(DI)
+	SHRQ $0x10, AX
+	MOVW AX, 96(DI)
+	ADDQ $0x08, SI
+	ADDQ $0x00000080, DI
+	SUBQ $0x04, CX
+	JGE  loop
+
+tail:
+	ADDQ $0x04, CX
+	JEQ  end
+
+one:
+	MOVW (SI), AX
+	MOVW AX, (DI)
+	ADDQ $0x02, SI
+	ADDQ $0x00000020, DI
+	DECQ CX
+	JNE  one
+
+end:
+	RET
+
+// func prefetch(at *byte, n int)
+// Requires: MMX+
+TEXT ·prefetch(SB), NOSPLIT, $0-16
+	MOVQ at+0(FP), DI
+	MOVQ n+8(FP), CX
+	JMP  test
+
+loop:
+	PREFETCHT1 (DI)
+	ADDQ       $0x40, DI
+	SUBQ       $0x40, CX
+
+test:
+	TESTQ CX, CX
+	JGT   loop
+	RET
+
 DATA softmaxLo<>+0(SB)/4, $0xc2ae999a
 GLOBL softmaxLo<>(SB), RODATA|NOPTR, $4
 

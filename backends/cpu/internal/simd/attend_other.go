@@ -10,3 +10,8 @@ func softmaxOf(Level) func(x *float32, n, padded int) (peak, total float32) { re
 
 // widenOf has none either.
 func widenOf(Level, CacheFormat) func(dst *float32, src, next *uint16, n int) { return nil }
+
+// columnOf and prefetchOf have none.
+func columnOf(Level) func(dst, src *uint16, n int) { return nil }
+
+func prefetchOf(Level) func(at *byte, n int) { return nil }

@@ -448,3 +448,9 @@ func widen512BF16(dst *float32, src, next *uint16, n int)
 
 //go:noescape
 func softmax512(x *float32, n, padded int) (peak, total float32)
+
+//go:noescape
+func storeColumn(dst, src *uint16, n int)
+
+//go:noescape
+func prefetch(at *byte, n int)

@@ -34,6 +34,7 @@ type Tiles struct {
 	Tokens int // tokens of the tile that does most work for its loads; 0: the level lacks this kind
 	Run    [MaxTokens + 1][MaxPanels + 1]func(*Tile)
 	Loose  *Loose // nil: as they are, for any number of tokens
+	Lone   int    // Tile.Every where one tile takes all tokens; 0: 1
 }
 
 // take is how many of n tokens the next tile should have: nearly equal tiles beat full ones and a sliver.
@@ -112,9 +113,9 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 	_, group := k.best(n, MaxPanels)
 	t, step := &s.tile, slab
 	t.XStride, t.CStride, t.KStride, t.Results = m.XStride, m.CStride, m.KStride, s.results.aligned()
-	t.Every = (t1 - t0 + n - 1) / n
-	if t.Every == 1 {
-		step = m.K
+	tiles := (t1 - t0 + n - 1) / n
+	if t.Every = tiles; tiles == 1 {
+		step, t.Every = m.K, max(k.Lone, 1)
 	}
 	ahead := group * m.PanelStride // every slab asks for its part of the next panels
 	for g := p0; g < p1; g += group {
@@ -122,7 +123,7 @@ func (k *Tiles) Multiply(s *Scratch, m *Matrix, p0, p1, t0, t1 int) {
 		for at := 0; at < m.K; at += step {
 			t.K, t.Add, t.Scales = min(step, m.K-at), at, m.scales(at)
 			w, x := unsafe.Add(m.W, at/Q8Values*m.WBlock), unsafe.Add(m.X, at/Q8Values*m.XBlock)
-			next, share := uintptr(m.W)+uintptr(g*m.PanelStride+ahead+ahead*at/m.K), ahead*t.K/m.K/t.Every
+			next, share := uintptr(m.W)+uintptr(g*m.PanelStride+ahead+ahead*at/m.K), ahead*t.K/m.K/tiles
 			for tok := t0; tok < t1; next += uintptr(share) {
 				n := k.take(t1 - tok)
 				t.X, t.Next = unsafe.Add(x, tok*m.XStride), next

@@ -1168,7 +1168,7 @@ var pairs512Tiles = Tiles{Tokens: 14, Run: [MaxTokens + 1][MaxPanels + 1]func(*T
 	7:  {1: pairs512P1T7, 2: pairs512P2T7},
 	8:  {1: pairs512P1T8, 2: pairs512P2T8},
 	14: {1: pairs512P1T14, 2: pairs512P2T14},
-}}
+}, Lone: 2}
 
 var pairs256Tiles = Tiles{Tokens: 6, Run: [MaxTokens + 1][MaxPanels + 1]func(*Tile){
 	1: {1: pairs256P1T1, 4: pairs256P4T1},

@@ -102,6 +102,8 @@ func main() {
 	case "attend":
 		pages()
 		widening()
+		columns()
+		asking()
 		softmax()
 	case "sampling":
 		sampling()
@@ -140,6 +142,9 @@ func tables() []byte {
 			if k.kind == "codes512"+f.name {
 				fmt.Fprintf(&b, ", Loose: &Loose{unpack512%s, &loose512%sTiles, %d}", f.name, f.loose().name, f.loose().block())
 			}
+		}
+		if k.kind == "pairs512" { // the processor's own prefetching brings half of bf16 sooner than all is asked for
+			b.WriteString(", Lone: 2")
 		}
 		b.WriteString("}\n\n")
 	}

@@ -336,7 +336,8 @@ func pageTables() []byte {
 	for _, e := range elements[1:] {
 		fmt.Fprintf(&b, "//go:noescape\nfunc widen512%s(dst *float32, src, next *uint16, n int)\n\n", e.name)
 	}
-	b.WriteString("//go:noescape\nfunc softmax512(x *float32, n, padded int) (peak, total float32)\n")
+	b.WriteString("//go:noescape\nfunc softmax512(x *float32, n, padded int) (peak, total float32)\n\n")
+	b.WriteString("//go:noescape\nfunc storeColumn(dst, src *uint16, n int)\n\n//go:noescape\nfunc prefetch(at *byte, n int)\n")
 	text, err := format.Source([]byte(b.String()))
 	if err != nil {
 		panic(err)
