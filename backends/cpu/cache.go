@@ -131,10 +131,7 @@ func (c *cache) store(k *simd.Kernels, buffer []byte, cell, head int, x []float3
 			copy(view[uint16](c.mem, tile+token*c.width*2, len(x)), b)
 			return
 		}
-		lane := view[uint16](c.mem, tile, tokens*len(x))[token:]
-		for d, v := range b {
-			lane[d*tokens] = v
-		}
+		k.StoreColumn(view[uint16](c.mem, tile, tokens*len(x))[token:], b)
 	case tensor.F32:
 		if !c.keys {
 			copy(view[float32](c.mem, tile+token*c.width*4, len(x)), x)
@@ -149,6 +146,13 @@ func (c *cache) store(k *simd.Kernels, buffer []byte, cell, head int, x []float3
 		quant.Encode(f, row, x)
 		c.put(tile, token, row)
 	}
+}
+
+// ask asks for part i of n of a cell's page, all heads: storing a key writes to each of its lines, which takes longer to
+// come than to write.
+func (c *cache) ask(k *simd.Kernels, cell, i, n int) {
+	size := c.spec.KVHeads * c.tile
+	k.Prefetch(c.mem[c.at(cell/tokens, 0):][size*i/n : size*(i+1)/n])
 }
 
 // pages describes the cache to kernels; the caller lists pages.

@@ -30,7 +30,11 @@ func (b *binder) qkNormRopeStore(n *tensor.Node) launch {
 			token := table[t*tensor.TokenColumns:]
 			turn := angles[int(token[tensor.TokenPosition])*dim:][:dim]
 			cell := int(token[tensor.TokenCell])
+			asked := t > 0 && cell/tokens == int(table[(t-1)*tensor.TokenColumns+tensor.TokenCell])/tokens
 			for h := range a.QueryHeads {
+				if !asked {
+					keys.ask(d.kernels, cell, h, a.QueryHeads)
+				}
 				normRope(out[h*dim:][:dim], row[h*dim:][:dim], qNorm, turn)
 			}
 			row = row[a.QueryHeads*dim:]
