@@ -52,11 +52,7 @@ func Build(t testing.TB, name, source string) Layer {
 
 // Environment puts the layer between a process's Vulkan loader and driver. The layers that are there stay in reach.
 func (l Layer) Environment() []string {
-	layers := os.Getenv("VK_LAYER_PATH")
-	if layers == "" {
-		layers = "/usr/share/vulkan/explicit_layer.d:/usr/local/share/vulkan/explicit_layer.d"
-	}
-	return []string{"VK_INSTANCE_LAYERS=" + l.name, "VK_LAYER_PATH=" + l.Dir + ":" + layers}
+	return []string{"VK_INSTANCE_LAYERS=" + l.name, "VK_ADD_LAYER_PATH=" + l.Dir}
 }
 
 // Enter sets variables of this process, NAME=VALUE, until a test ends.
