@@ -77,6 +77,11 @@ func (c *serveCommand) Run(sig *signals) (err error) {
 		return errors.Join(err, s.http.Close())
 	}
 	s.handler.Attach(eng)
+	if n := runtime.GOMAXPROCS(0); eng.Info().Device.Threads == n {
+		// Every processor that Go uses computes: with one more, requests and tokens need not wait until Go takes one of
+		// those away, which it does after 10 ms.
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n + 1))
+	}
 	fmt.Printf("chat page: %s/\n%s\n", s.url, c.curl(runtime.GOOS, s.url, eng.Info().Model))
 	return s.untilStopped(eng)
 }
