@@ -23,7 +23,7 @@ const (
 	panelsF16               // simd.PackRows of 2 bytes
 	pairs                   // simd.PackPairs
 	blocksQ8                // simd.PackQ8
-	coded                   // simd.Coding.Pack
+	coded                   // simd.Kernels.PackCodes
 )
 
 var layoutNames = []string{"stored", "panels", "panels", "pairs", "blocks", "codes"}
@@ -253,7 +253,7 @@ func (w *weight) pack(part, first int, rows []byte) {
 		case blocksQ8:
 			k.PackQ8(dst, rows[:n], cols)
 		case coded:
-			w.coding.Pack(dst, rows[:n], cols)
+			k.PackCodes(w.coding, dst, rows[:n], cols)
 		}
 		rows = rows[n:]
 	}

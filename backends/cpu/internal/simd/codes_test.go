@@ -46,10 +46,10 @@ func codedKinds() []kind {
 	var kinds []kind
 	for f := range codings {
 		format := codingFormats[f].format
-		kinds = append(kinds, kind{format.String(), func(k *Kernels) *Tiles { return &k.Coded[f] }, format.Block(), func(_ *Kernels, r *rand.Rand, rows, tokens, k int) operands {
+		kinds = append(kinds, kind{format.String(), func(k *Kernels) *Tiles { return &k.Coded[f] }, format.Block(), func(ks *Kernels, r *rand.Rand, rows, tokens, k int) operands {
 			o := operands{k: k, x: random(r, tokens, k), wBlock: f.CodeBytes(), sBlock: f.ScaleBytes()}
 			o.rows, o.w = codedRows(r, f, rows, k)
-			panels(&o, f.PanelBytes(k), func(dst, rows []byte) { f.Pack(dst, rows, k) })
+			panels(&o, f.PanelBytes(k), func(dst, rows []byte) { ks.PackCodes(f, dst, rows, k) })
 			quantized(&o)
 			return o
 		}})
@@ -74,33 +74,40 @@ func quantized(o *operands) {
 
 // TestCodingRow: what was packed decodes to the bits that package quant gives, for any bytes.
 func TestCodingRow(t *testing.T) {
-	r := rand.New(rand.NewPCG(7, 8))
-	for f := range codings {
-		format := codingFormats[f].format
-		k := 3 * format.Block()
-		for _, rows := range []int{1, 15, 16} {
-			for range 100 {
-				b := make([]byte, rows*format.RowBytes(k))
-				for i := range b {
-					b[i] = byte(r.Uint32())
-				}
-				panel, want, have := make([]byte, f.PanelBytes(k)), make([]float32, k), make([]float32, k)
-				f.Pack(panel, b, k)
-				for j := range rows {
-					quant.Decode(format, want, b[j*format.RowBytes(k):][:format.RowBytes(k)])
-					f.Row(have, panel, j)
-					for i := range want {
-						if math.Float32bits(have[i]) != math.Float32bits(want[i]) && (have[i] == have[i] || want[i] == want[i]) {
-							t.Fatalf("%s, row %d: value %d is %g, want %g", format, j, i, have[i], want[i])
+	eachLevel(t, func(t *testing.T, ks *Kernels) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for f := range codings {
+			format := codingFormats[f].format
+			for _, k := range []int{format.Block(), 3 * format.Block(), 9 * format.Block()} {
+				for _, rows := range []int{1, 15, 16} {
+					for range 30 {
+						b := make([]byte, rows*format.RowBytes(k))
+						for i := range b {
+							b[i] = byte(r.Uint32())
+						}
+						panel, want, have := make([]byte, f.PanelBytes(k)), make([]float32, k), make([]float32, k)
+						ks.PackCodes(f, panel, b, k)
+						for j := range rows {
+							quant.Decode(format, want, b[j*format.RowBytes(k):][:format.RowBytes(k)])
+							f.Row(have, panel, j)
+							for i := range want {
+								if math.Float32bits(have[i]) != math.Float32bits(want[i]) && (have[i] == have[i] || want[i] == want[i]) {
+									t.Fatalf("%s, row %d: value %d of %d is %g, want %g", format, j, i, k, have[i], want[i])
+								}
+							}
 						}
 					}
 				}
 			}
 		}
-	}
+	})
 }
 
 func BenchmarkPack(b *testing.B) {
+	ks, err := For(Best())
+	if err != nil {
+		b.Fatal(err)
+	}
 	for f := range codings {
 		b.Run(fmt.Sprint(codingFormats[f].format), func(b *testing.B) {
 			const k = 1024
@@ -108,7 +115,7 @@ func BenchmarkPack(b *testing.B) {
 			panel := make([]byte, f.PanelBytes(k))
 			b.SetBytes(int64(len(rows)))
 			for b.Loop() {
-				f.Pack(panel, rows, k)
+				ks.PackCodes(f, panel, rows, k)
 			}
 		})
 	}
