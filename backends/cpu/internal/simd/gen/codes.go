@@ -180,62 +180,8 @@ func (f coding) code512(base reg.GPPhysical, g int, low, high, c, t reg.VecPhysi
 	VPTERNLOGD(U8(0xf8), high, t, c) // c | t&high
 }
 
-// codesHybrid is the same for so many tokens that codes are better unpacked for two panels at a time.
-func codesHybrid(f coding, panels, tokens int, k codeConsts) {
-	constants := 1
-	if f.bits > 4 {
-		constants = 3
-	}
-	h := beginHybrid(name("codes512"+f.name, panels, tokens), panels, tokens, constants)
-	s, d := reg.R11, reg.R12
-	low := h.free[0]
-	var high, upper reg.VecPhysical
-	VPBROADCASTD(k.low, low)
-	if f.bits > 4 {
-		high, upper = h.free[1], h.free[2]
-		VPBROADCASTD(k.high[f.bits], high)
-	}
-	// scales loads 16 f16 scales, or 8-bit ones and multiplies them by their f16 scale.
-	scales := func(p, disp, super int, v, spare reg.VecPhysical) {
-		m := Mem{Base: h.r.w[p], Index: s, Scale: 1, Disp: disp}
-		switch {
-		case !f.super:
-			VCVTPH2PS(m, v)
-			return
-		case f.half:
-			VPMOVSXBD(m, v)
-		default:
-			VPMOVZXBD(m, v)
-		}
-		VCVTDQ2PS(v, v)
-		VCVTPH2PS(Mem{Base: h.r.w[p], Index: d, Scale: 1, Disp: super}, spare)
-		VMULPS(spare, v, v)
-	}
-	f.loop(h.r, s, d, func() {
-		h.block(blocks{
-			parts: f.parts(),
-			start: func(part, t int) Mem { return f.begin(h.r, part, t, k.start) },
-			code:  func(p, g int, w reg.VecPhysical) { f.code512(h.r.w[p], g, low, high, w, upper) },
-			scales: func(part, p int, w, c reg.VecPhysical) {
-				scales(p, 16*part, superScale, w, c)
-				VMULPS_BCST(k.minus, w, c)
-			},
-			minimum: func(p int, w, spare reg.VecPhysical) {
-				if f.mins > 0 {
-					scales(p, 32, 0, w, spare)
-				} else {
-					scales(p, superMins, superMin, w, spare)
-				}
-			},
-			mins:  f.mins != 0,
-			minus: f.mins > 0,
-		})
-	})
-	h.end()
-}
-
 func codesVNNI(f coding, panels, tokens int, k codeConsts) {
-	if tokens > 4 {
+	if tokens >= hybridTokens {
 		codesHybrid(f, panels, tokens, k)
 		return
 	}
@@ -299,6 +245,60 @@ func codesVNNI(f coding, panels, tokens int, k codeConsts) {
 			}
 		})
 	})
+}
+
+// codesHybrid is the same for so many tokens that codes are better unpacked for two panels at a time.
+func codesHybrid(f coding, panels, tokens int, k codeConsts) {
+	constants := 1
+	if f.bits > 4 {
+		constants = 3
+	}
+	h := beginHybrid(name("codes512"+f.name, panels, tokens), panels, tokens, constants)
+	s, d := reg.R11, reg.R12
+	low := h.free[0]
+	var high, upper reg.VecPhysical
+	VPBROADCASTD(k.low, low)
+	if f.bits > 4 {
+		high, upper = h.free[1], h.free[2]
+		VPBROADCASTD(k.high[f.bits], high)
+	}
+	// scales loads 16 f16 scales, or 8-bit ones and multiplies them by their f16 scale.
+	scales := func(p, disp, super int, v, spare reg.VecPhysical) {
+		m := Mem{Base: h.r.w[p], Index: s, Scale: 1, Disp: disp}
+		switch {
+		case !f.super:
+			VCVTPH2PS(m, v)
+			return
+		case f.half:
+			VPMOVSXBD(m, v)
+		default:
+			VPMOVZXBD(m, v)
+		}
+		VCVTDQ2PS(v, v)
+		VCVTPH2PS(Mem{Base: h.r.w[p], Index: d, Scale: 1, Disp: super}, spare)
+		VMULPS(spare, v, v)
+	}
+	f.loop(h.r, s, d, func() {
+		h.block(blocks{
+			parts: f.parts(),
+			start: func(part, t int) Mem { return f.begin(h.r, part, t, k.start) },
+			code:  func(p, g int, w reg.VecPhysical) { f.code512(h.r.w[p], g, low, high, w, upper) },
+			scales: func(part, p int, w, c reg.VecPhysical) {
+				scales(p, 16*part, superScale, w, c)
+				VMULPS_BCST(k.minus, w, c)
+			},
+			minimum: func(p int, w, spare reg.VecPhysical) {
+				if f.mins > 0 {
+					scales(p, 32, 0, w, spare)
+				} else {
+					scales(p, superMins, superMin, w, spare)
+				}
+			},
+			mins:  f.mins != 0,
+			minus: f.mins > 0,
+		})
+	})
+	h.end()
 }
 
 // codesAVX2 forms the same integers with VPMADDUBSW, whose pairs stay below 2·63·127 < 2¹⁵; of 4-bit codes a whole

@@ -56,22 +56,10 @@ func (r tileRegs) q8Loop(s reg.GPPhysical, body func()) {
 
 // dotQ8VNNI uses VPDPBUSD: weights are stored as unsigned, offset by 128, which the activations' blocks undo.
 // Panels share broadcast activations, which cuts the loads to little more than half, and tokens are taken in turns of as
-// many as registers have sums for.
+// many as registers have sums for beside the results.
 func dotQ8VNNI(panels, tokens int, magic Mem) {
-	if tokens > 4 {
-		h, s := beginHybrid(name("dotQ8VNNI", panels, tokens), panels, tokens, 0), reg.R11
-		h.r.q8Loop(s, func() {
-			h.block(blocks{
-				parts: 1,
-				start: func(_, t int) Mem { return h.r.token(t, actStart128) },
-				code:  func(p, g int, w reg.VecPhysical) { VMOVDQU32(Mem{Base: h.r.w[p], Disp: 64 * g}, w) },
-				scales: func(_, p int, w, c reg.VecPhysical) {
-					VCVTPH2PS(Mem{Base: h.r.w[p], Index: s, Scale: 1}, w)
-					VMULPS_BCST(magic, w, c)
-				},
-			})
-		})
-		h.end()
+	if tokens >= hybridTokens {
+		q8Hybrid(panels, tokens, magic)
 		return
 	}
 	tile512(name("dotQ8VNNI", panels, tokens), panels, tokens, func(r tileRegs, acc func(p, t int) reg.VecPhysical) {
@@ -116,6 +104,23 @@ func dotQ8VNNI(panels, tokens int, magic Mem) {
 			}
 		})
 	})
+}
+
+// q8Hybrid is the same for so many tokens that two panels have sums enough.
+func q8Hybrid(panels, tokens int, magic Mem) {
+	h, s := beginHybrid(name("dotQ8VNNI", panels, tokens), panels, tokens, 0), reg.R11
+	h.r.q8Loop(s, func() {
+		h.block(blocks{
+			parts: 1,
+			start: func(_, t int) Mem { return h.r.token(t, actStart128) },
+			code:  func(p, g int, w reg.VecPhysical) { VMOVDQU32(Mem{Base: h.r.w[p], Disp: 64 * g}, w) },
+			scales: func(_, p int, w, c reg.VecPhysical) {
+				VCVTPH2PS(Mem{Base: h.r.w[p], Index: s, Scale: 1}, w)
+				VMULPS_BCST(magic, w, c)
+			},
+		})
+	})
+	h.end()
 }
 
 // dotQ8AVX2 forms the same integers with VPMADDUBSW on |w| and x·sign(w), whose pairs stay below 2·128·127 < 2¹⁵.

@@ -9,6 +9,9 @@ import (
 // blockGroups is how many groups of 4 values a block has.
 const blockGroups = 8
 
+// hybridTokens is from how many tokens on kernels of bytes are hybrid.
+const hybridTokens = 5
+
 // A hybrid kernel multiplies blocks of bytes with 8-bit activations and has a sum for every panel and token at once, since
 // it takes ten of them to hide a dot product's latency. That leaves no room for all results of the widest tiles: the last
 // ones lie in memory beside the tile meanwhile and cost a load and a store for every block, which is nothing for up to
