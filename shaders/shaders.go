@@ -14,7 +14,7 @@ var SPIRV = []string{
 	"attention", // constant 0: format of the cache
 	"dot",       // 0: format of the weight; 1: tokens and 2: rows of a cluster; 3: flags
 	"embed",     // 0: format of the table
-	"linear",    // 0: format of the weight; 1: tokens in a tile; 2: SwiGLU; 3: rows of x are whole, aligned chunks
+	"linear",    // 0: format of the weight; 1: tokens and 2: rows of a cluster; 3: flags; 4: invocations
 	"matrix",    // 0: invocations; 1: M, N and K of a tile; 2: tiles of a subgroup, and subgroups; 3: flags
 	"norm",
 	"prepare",

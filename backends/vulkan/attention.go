@@ -76,6 +76,6 @@ func (b *binder) attention(n *tensor.Node) {
 	p := new(push).address(b.at(q), b.at(n.In[1]), k.address(), v.address(), slots+4*uint64(l.Pages), b.floats(n.Out[0]), b.count(q),
 		uint64(k.spec.KV.Values()), arrivals+uint64(b.plan.arrivals.bytes), arrivals).address(b.roundedTo(n.Out[0])...).
 		u32(b.live(q), a.QueryHeads, a.KVHeads, a.HeadDim, spec.MaxPages, int(skip/4), s.chunks).f32(a.Scale)
-	b.launch(kernel{"attention", [4]uint32{uint32(k.spec.KV.Format), uint32(s.queries), uint32(attentionPer(a)), flags}},
+	b.launch(kernel{"attention", [numConstants]uint32{uint32(k.spec.KV.Format), uint32(s.queries), uint32(attentionPer(a)), flags}},
 		[3]int{s.groups, b.capacity(q), s.workers}, p, k1, v1, in)
 }

@@ -57,7 +57,7 @@ func (b *binder) dotProduct(x, y tensor.Value, w *weight, bias uint64, first, ro
 				deep *= 2
 			}
 			wide := dotClusters / deep * g.rows
-			b.launch(kernel{"dot", [4]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags | b.halves(y, dotHalves) | uint32(deep)<<8}},
+			b.launch(kernel{"dot", [numConstants]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags | b.halves(y, dotHalves) | uint32(deep)<<8}},
 				[3]int{(m + wide - 1) / wide, (n + deep*g.tile - 1) / (deep * g.tile), 1},
 				new(push).address(b.floats(y), biasAt(bias, first+r), b.count(x), b.arena+uint64(scales)).address(to...).
 					u32(b.live(x), t, stride, first+r, m, l.chunks, l.padded, int(skip/chunkValues)),

@@ -24,8 +24,10 @@ func (b *binder) linearSwiGLU(n *tensor.Node) {
 
 // Geometry of the linear shader.
 const (
-	linearClusters = 8 // in a workgroup, of groupChunks invocations
-	linearTile     = 4 // most tokens of a cluster
+	linearClusters = 8  // in a workgroup, of groupChunks invocations
+	linearTile     = 4  // most tokens of a cluster
+	linearShared   = 32 // clusters in a workgroup that shares reads
+	linearDeep     = 4  // of these, what differs in tokens
 )
 
 // Flags of the linear shader.
@@ -58,7 +60,8 @@ func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows 
 			if swiglu {
 				span = w.spec.Rows()
 			}
-			g := geometryOf(n, m, appetites[min(b.d.physical._type, 4)], b.d.physical.reuse(), swiglu)
+			appetite := appetites[min(b.d.physical._type, 4)]
+			g := geometryOf(n, m, appetite, b.d.physical.reuse(), swiglu)
 			if cols%chunkValues == 0 && skip%32 == 0 {
 				g.flags |= linearAligned
 			}
@@ -67,8 +70,13 @@ func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows 
 			}
 			p := new(push).address(b.at(y), biasAt(bias, first+r), b.count(x)).
 				u32(b.live(x), t, cols, stride, first+r, m, l.chunks, l.padded, int(skip/4))
-			b.launch(kernel{"linear", [4]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags}},
-				[3]int{(m + linearClusters*g.rows - 1) / (linearClusters * g.rows), (n + g.tile - 1) / g.tile, 1}, p, append(w.windows(r, span), in)...)
+			clusters, wide, high := linearClusters, linearClusters*g.rows, g.tile
+			// A large workgroup reads half of what as many small ones do, once there are enough of them.
+			if sharedWide, sharedHigh := linearShared/linearDeep*g.rows, linearDeep*g.tile; (m/sharedWide)*(n/sharedHigh)*linearShared*groupChunks >= appetite {
+				clusters, wide, high = linearShared, sharedWide, sharedHigh
+			}
+			k := kernel{"linear", [numConstants]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags, uint32(clusters * groupChunks)}}
+			b.launch(k, [3]int{(m + wide - 1) / wide, (n + high - 1) / high, 1}, p, append(w.windows(r, span), in)...)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (b *binder) embed(n *tensor.Node) {
 	if w.layout.wide {
 		wide = 1
 	}
-	b.launch(kernel{"embed", [4]uint32{uint32(w.layout.format), wide}}, [3]int{b.capacity(x), 1, 1}, p)
+	b.launch(kernel{"embed", [numConstants]uint32{uint32(w.layout.format), wide}}, [3]int{b.capacity(x), 1, 1}, p)
 }
 
 func (b *binder) addRMSNorm(n *tensor.Node) {
@@ -53,7 +53,7 @@ func (b *binder) addRMSNorm(n *tensor.Node) {
 	}
 	p := new(push).address(b.at(x), b.at(n.In[1]), b.vector(n.In[2]), b.at(sum), b.floats(normed), 0, b.count(x)).address(b.roundedTo(normed)...).
 		u32(b.live(x), b.graph.ColsOf(x)).f32(n.Attr.(tensor.NormAttr).Eps)
-	b.launch(kernel{"norm", [4]uint32{b.halves(normed, 1)}}, [3]int{b.capacity(x), 1, 1}, p)
+	b.launch(kernel{"norm", [numConstants]uint32{b.halves(normed, 1)}}, [3]int{b.capacity(x), 1, 1}, p)
 }
 
 func (b *binder) keepRows(n *tensor.Node) {
@@ -68,7 +68,7 @@ func (b *binder) takeRows(n *tensor.Node) {
 	hidden := b.state(n.In[0])
 	p := new(push).address(hidden.address(), b.at(n.In[1]), b.floats(x), b.count(x)).address(b.roundedTo(x)...).
 		u32(b.live(x), b.graph.ColsOf(x), hidden.spec.Rows.Rows)
-	b.launch(kernel{"rows", [4]uint32{b.halves(x, 1)}}, [3]int{b.capacity(x), 1, 1}, p)
+	b.launch(kernel{"rows", [numConstants]uint32{b.halves(x, 1)}}, [3]int{b.capacity(x), 1, 1}, p)
 }
 
 func (b *binder) swiGLU(n *tensor.Node) {
@@ -86,7 +86,7 @@ func (b *binder) qkNormRopeStore(n *tensor.Node) {
 	p := new(push).address(b.at(x), b.vector(n.In[1]), b.vector(n.In[2]), rope.address(), b.at(n.In[4]), k.address(), v.address(),
 		b.at(n.Out[0]), b.count(x), uint64(k.spec.KV.Values())).
 		u32(b.live(x), a.QueryHeads, a.KVHeads, a.HeadDim, rope.layout.padded*chunkValues).f32(a.Eps)
-	b.launch(kernel{"rope", [4]uint32{uint32(k.spec.KV.Format)}}, [3]int{a.QueryHeads + 2*a.KVHeads, b.capacity(x), 1}, p)
+	b.launch(kernel{"rope", [numConstants]uint32{uint32(k.spec.KV.Format)}}, [3]int{a.QueryHeads + 2*a.KVHeads, b.capacity(x), 1}, p)
 }
 
 func (b *binder) sample(n *tensor.Node) {

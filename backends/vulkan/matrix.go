@@ -98,8 +98,8 @@ type matrixGeometry struct {
 }
 
 // constants are those of the shader.
-func (g matrixGeometry) constants(m matrix) [4]uint32 {
-	return [4]uint32{uint32(g.tall * g.wide * m.subgroup), uint32(m.m | m.n<<8 | m.k<<16), uint32(g.tilesM | g.tilesN<<4 | g.tall<<8 | g.wide<<12), g.flags}
+func (g matrixGeometry) constants(m matrix) [numConstants]uint32 {
+	return [numConstants]uint32{uint32(g.tall * g.wide * m.subgroup), uint32(m.m | m.n<<8 | m.k<<16), uint32(g.tilesM | g.tilesN<<4 | g.tall<<8 | g.wide<<12), g.flags}
 }
 
 // rows and tokens are those of a workgroup's results.

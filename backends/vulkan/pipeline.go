@@ -13,14 +13,22 @@ import (
 	shadercode "github.com/ullm/ullm/shaders"
 )
 
+// numConstants is how many specialization constants a shader may have.
+const numConstants = 5
+
 // kernel is a shader with its specialization constants.
 type kernel struct {
 	name      string
-	constants [4]uint32
+	constants [numConstants]uint32
 }
 
-// String is "linear(4 8 0 1)".
-func (k kernel) String() string { return fmt.Sprintf("%s%v", k.name, k.constants) }
+// String is "dot[4 1 4 256]"; few shaders have a fifth constant.
+func (k kernel) String() string {
+	if k.constants[4] == 0 {
+		return fmt.Sprintf("%s%v", k.name, k.constants[:4])
+	}
+	return fmt.Sprintf("%s%v", k.name, k.constants)
+}
 
 // shaders are the pipelines that were made, which programs share and which live as long as the device.
 type shaders struct {

@@ -17,8 +17,11 @@ const bool ALIGNED = (FLAGS & 1) != 0; // rows of x are whole chunks, on 32 byte
 const bool SWIGLU = (FLAGS & 2) != 0;
 const bool NARROW = (FLAGS & 4) != 0; // a single row of F32, which may be a bias elsewhere: its chunks are not grouped
 
-layout(local_size_x = 64) in;
-const uint CLUSTERS = 64 / GROUP, MOST_ROWS = 8, MOST_TILE = 4, MOST = MOST_ROWS * MOST_TILE;
+// A workgroup is DEEP clusters of tokens, which share rows in the nearest cache, by WIDE clusters of rows: a small one, so that
+// one token's rows are spread over the device, or one that reads less of what is further away.
+layout(local_size_x_id = 4) in;
+layout(constant_id = 4) const uint THREADS = 64;
+const uint CLUSTERS = THREADS / GROUP, DEEP = THREADS == 64 ? 1 : 4, WIDE = CLUSTERS / DEEP, MOST_ROWS = 8, MOST_TILE = 4, MOST = MOST_ROWS * MOST_TILE;
 
 layout(push_constant) uniform Push {
 	uint64_t y, bias, count;
@@ -112,10 +115,12 @@ void dotRows(uint lane, uint row, uint first, uint last, out float acc[MOST]) {
 }
 
 void main() {
-	uint n = live(p.count, p.capacity), first = gl_WorkGroupID.y * TILE;
-	if (p.from + first >= n) return;
+	uint n = live(p.count, p.capacity), cluster = gl_LocalInvocationIndex / GROUP;
+	if (p.from + gl_WorkGroupID.y * DEEP * TILE >= n) return;
 	n -= p.from;
-	uint lane = gl_LocalInvocationIndex % GROUP, o = (gl_WorkGroupID.x * CLUSTERS + gl_LocalInvocationIndex / GROUP) * ROWS;
+	// Where all clusters have the same tokens, their addresses are scalars.
+	uint lane = gl_LocalInvocationIndex % GROUP, deep = DEEP == 1 ? 0 : cluster / WIDE;
+	uint first = (gl_WorkGroupID.y * DEEP + deep) * TILE, o = (gl_WorkGroupID.x * WIDE + cluster - deep * WIDE) * ROWS;
 	uint row = min(o, (p.rows - 1u) / ROWS * ROWS);
 	float sums[MOST];
 	// The up rows after the gate's, through the same code: written twice it would take twice as long to compile.
