@@ -71,6 +71,62 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// TestMatrixShape checks which shape of cooperative matrices a device is used with, and that it has all that they need.
+func TestMatrixShape(t *testing.T) {
+	type shape [3]uint32
+	for _, c := range []struct {
+		name   string
+		shapes []shape
+		want   matrix
+	}{
+		{"AMD", []shape{{16, 16, 16}}, matrix{16, 16, 16, 32}},
+		{"NVIDIA", []shape{{16, 16, 16}, {16, 8, 8}, {16, 8, 16}}, matrix{16, 8, 16, 32}},
+		{"Intel", []shape{{8, 16, 16}, {8, 8, 16}}, matrix{8, 8, 16, 32}},
+		{"software", []shape{{8, 8, 8}}, matrix{8, 8, 8, 32}},
+		{"too large", []shape{{32, 32, 16}, {16, 16, 32}, {64, 64, 64}}, matrix{}},
+		{"none", nil, matrix{}},
+	} {
+		able := func() *physical {
+			p := fake("gpu", 2)
+			p.cooperative_matrix, p.memory_model, p.float16, p.storage16, p.subgroup_control, p.full_subgroups = 1, 1, 1, 1, 1, 1
+			p.min_subgroup_size = 32
+			p.shapes = 0
+			for i, s := range c.shapes {
+				at := (*[3]uint32)(unsafe.Pointer(&p.shape[i]))
+				*at = s
+				p.shapes++
+			}
+			return p
+		}
+		if have := able().matrix(); have != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, have, c.want)
+		}
+		for i, lack := range []func(*physical){
+			func(p *physical) { p.cooperative_matrix = 0 },
+			func(p *physical) { p.memory_model = 0 },
+			func(p *physical) { p.float16 = 0 },
+			func(p *physical) { p.storage16 = 0 },
+			func(p *physical) { p.full_subgroups = 0 },
+			func(p *physical) { p.max_shared_memory = 16 << 10 },
+			func(p *physical) { p.max_workgroup_invocations = 128 },
+		} {
+			p := able()
+			lack(p)
+			if have := p.matrix(); have != (matrix{}) {
+				t.Errorf("%s, lack %d: %+v", c.name, i, have)
+			}
+		}
+		p := able()
+		if MatrixNever.on(p) != (matrix{}) || MatrixAlways.on(p) != c.want || MatrixFast.on(p) != c.want {
+			t.Errorf("%s: options do not choose", c.name)
+		}
+		*(*uint32)(unsafe.Pointer(&p._type)) = 4
+		if MatrixFast.on(p) != (matrix{}) || MatrixAlways.on(p) != c.want {
+			t.Errorf("%s: in software it is left to tests", c.name)
+		}
+	}
+}
+
 // TestMemoryTypes checks where weights go: on a GPU that shares the processor's memory to what both reach, else to the
 // device's own, and to all of that within reach only if it is all of it.
 func TestMemoryTypes(t *testing.T) {

@@ -169,7 +169,11 @@ func (b *binder) matrixProduct(x, y tensor.Value, w *weight, bias uint64, first,
 		n := min(each, tokens-t)
 		at := values + row*int64(t)
 		skip := at % alignment
-		in := window{b.scratch, at - skip, row*int64(max(n, m.reach(tokens)-t)) + skip}
+		read := n
+		if g.flags&matrixSplit != 0 {
+			read = m.reach(tokens) // tiles are read whole
+		}
+		in := window{b.scratch, at - skip, row*int64(read) + skip}
 		for r := 0; r < rows && take > 0; r += take {
 			c := min(take, rows-r)
 			span := c
