@@ -245,7 +245,7 @@ DATA scaled6<>+28(SB)/4, $0x4b800000
 GLOBL scaled6<>(SB), RODATA|NOPTR, $32
 
 // func peaks512(x *float32, blocks int, peak *float32, sum *float32)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·peaks512(SB), NOSPLIT, $0-32
 	MOVQ         x+0(FP), DI
 	MOVQ         blocks+8(FP), SI
@@ -267,36 +267,52 @@ loop:
 	VMOVAPS       Z18, Z0
 	VMOVAPS       Z18, Z1
 	VMOVUPS       (DI), Z2
+	PREFETCHT0    4096(DI)
 	VMAXPS        Z0, Z2, Z0
 	VMOVUPS       64(DI), Z3
+	PREFETCHT0    4160(DI)
 	VMAXPS        Z1, Z3, Z1
 	VMOVUPS       128(DI), Z4
+	PREFETCHT0    4224(DI)
 	VMAXPS        Z0, Z4, Z0
 	VMOVUPS       192(DI), Z5
+	PREFETCHT0    4288(DI)
 	VMAXPS        Z1, Z5, Z1
 	VMOVUPS       256(DI), Z2
+	PREFETCHT0    4352(DI)
 	VMAXPS        Z0, Z2, Z0
 	VMOVUPS       320(DI), Z3
+	PREFETCHT0    4416(DI)
 	VMAXPS        Z1, Z3, Z1
 	VMOVUPS       384(DI), Z4
+	PREFETCHT0    4480(DI)
 	VMAXPS        Z0, Z4, Z0
 	VMOVUPS       448(DI), Z5
+	PREFETCHT0    4544(DI)
 	VMAXPS        Z1, Z5, Z1
 	VMOVUPS       512(DI), Z2
+	PREFETCHT0    4608(DI)
 	VMAXPS        Z0, Z2, Z0
 	VMOVUPS       576(DI), Z3
+	PREFETCHT0    4672(DI)
 	VMAXPS        Z1, Z3, Z1
 	VMOVUPS       640(DI), Z4
+	PREFETCHT0    4736(DI)
 	VMAXPS        Z0, Z4, Z0
 	VMOVUPS       704(DI), Z5
+	PREFETCHT0    4800(DI)
 	VMAXPS        Z1, Z5, Z1
 	VMOVUPS       768(DI), Z2
+	PREFETCHT0    4864(DI)
 	VMAXPS        Z0, Z2, Z0
 	VMOVUPS       832(DI), Z3
+	PREFETCHT0    4928(DI)
 	VMAXPS        Z1, Z3, Z1
 	VMOVUPS       896(DI), Z4
+	PREFETCHT0    4992(DI)
 	VMAXPS        Z0, Z4, Z0
 	VMOVUPS       960(DI), Z5
+	PREFETCHT0    5056(DI)
 	VMAXPS        Z1, Z5, Z1
 	VMAXPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
@@ -605,7 +621,7 @@ test:
 	RET
 
 // func peaks256(x *float32, blocks int, peak *float32, sum *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·peaks256(SB), NOSPLIT, $0-32
 	MOVQ x+0(FP), DI
 	MOVQ blocks+8(FP), SI
@@ -617,66 +633,82 @@ loop:
 	VMOVUPS      infinity<>+0(SB), Y0
 	VMOVUPS      infinity<>+0(SB), Y1
 	VMOVUPS      (DI), Y2
+	PREFETCHT0   4096(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      32(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      64(DI), Y4
+	PREFETCHT0   4160(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      96(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      128(DI), Y2
+	PREFETCHT0   4224(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      160(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      192(DI), Y4
+	PREFETCHT0   4288(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      224(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      256(DI), Y2
+	PREFETCHT0   4352(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      288(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      320(DI), Y4
+	PREFETCHT0   4416(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      352(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      384(DI), Y2
+	PREFETCHT0   4480(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      416(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      448(DI), Y4
+	PREFETCHT0   4544(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      480(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      512(DI), Y2
+	PREFETCHT0   4608(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      544(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      576(DI), Y4
+	PREFETCHT0   4672(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      608(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      640(DI), Y2
+	PREFETCHT0   4736(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      672(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      704(DI), Y4
+	PREFETCHT0   4800(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      736(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      768(DI), Y2
+	PREFETCHT0   4864(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      800(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      832(DI), Y4
+	PREFETCHT0   4928(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      864(DI), Y5
 	VMAXPS       Y1, Y5, Y1
 	VMOVUPS      896(DI), Y2
+	PREFETCHT0   4992(DI)
 	VMAXPS       Y0, Y2, Y0
 	VMOVUPS      928(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      960(DI), Y4
+	PREFETCHT0   5056(DI)
 	VMAXPS       Y0, Y4, Y0
 	VMOVUPS      992(DI), Y5
 	VMAXPS       Y1, Y5, Y1
