@@ -4,8 +4,6 @@ package qwen3_test
 
 import (
 	"errors"
-	"flag"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,13 +11,6 @@ import (
 	"github.com/ullm/ullm/model/internal/golden"
 	"github.com/ullm/ullm/tensor"
 )
-
-var full = flag.Bool("full", false, "hold Vulkan against every golden model; in software that takes a while")
-
-// quickGoldens are one model for each code path: head sizes, group sizes, bias, no tied head, rope scaling, and the formats
-// whose layouts differ. The conformance suite has the rest operation by operation.
-var quickGoldens = []string{"head64", "head128", "mqa8", "bias", "untied", "yarn", "float32",
-	"gguf/q8_0", "gguf/q4_0", "gguf/q5_1", "gguf/q4_k_m"}
 
 // TestVulkanGoldens holds the Vulkan backend against transformers: as it serves, it must not be further off than
 // transformers' own bfloat16; with all in float32, no further than the oracle may. With integer dot products it rounds
@@ -30,10 +21,6 @@ func TestVulkanGoldens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range cases {
-		quick := slices.Index(quickGoldens, c.Name)
-		if !*full && quick < 0 {
-			continue
-		}
 		t.Run(c.Name, func(t *testing.T) {
 			d := openVulkan(t, vulkan.Options{Dot: vulkan.DotNever, Matrix: vulkan.MatrixNever})
 			diff := compare(t, d, c, d.Info().KVFormats[0])
@@ -51,7 +38,7 @@ func TestVulkanGoldens(t *testing.T) {
 		})
 	}
 	for _, c := range cases {
-		if f, err := tensor.ParseFormat(c.Format); err == nil && !f.Quantized() || !*full && !slices.Contains(quickGoldens, c.Name) {
+		if f, err := tensor.ParseFormat(c.Format); err == nil && !f.Quantized() {
 			continue
 		}
 		t.Run(c.Name+", integer dot products", func(t *testing.T) {
@@ -63,11 +50,6 @@ func TestVulkanGoldens(t *testing.T) {
 					diff.Mean, diff.Worst, c.BF16.Mean, c.BF16.Worst, int8Factor)
 			}
 		})
-	}
-	for _, name := range quickGoldens {
-		if !slices.ContainsFunc(cases, func(c golden.Case) bool { return c.Name == name }) {
-			t.Errorf("there is no golden model %s", name)
-		}
 	}
 }
 
@@ -87,7 +69,7 @@ func TestVulkanMatrixGoldens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range cases {
-		if c.Format != tensor.F16.String() && c.Format != tensor.BF16.String() || !*full && !slices.Contains(quickGoldens, c.Name) {
+		if c.Format != tensor.F16.String() && c.Format != tensor.BF16.String() {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
