@@ -43,6 +43,7 @@ generate:
 counts:
 	$(GO) test ./internal/counts -count=1 -update
 	$(GO) test ./backends/vulkan -run TestCompiledForAMD -count=1 -update
+	eval "$$(scripts/setup)" && $(GO) test -exec "$$ULLM_TEST_MESA" ./backends/vulkan -run TestMatricesCompiledForAMD -count=1 -update
 
 # Measures ullm beside OpenVINO, which lands in .cache/peers, and llama.cpp, where LLAMA names the directory of its programs,
 # on MODEL, a Hugging Face directory: prefill and decode in four formats, medians of alternating runs, and the ratios.
