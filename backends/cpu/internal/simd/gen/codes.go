@@ -180,6 +180,21 @@ func (f coding) code512(base reg.GPPhysical, g int, low, high, c, t reg.VecPhysi
 	VPTERNLOGD(U8(0xf8), high, t, c) // c | t&high
 }
 
+// scales loads a vector of scales as f32: f16 ones, or 8-bit ones, each multiplied by its f16 scale, which super loads.
+func (f coding) scales(m Mem, v reg.VecPhysical, super func() reg.VecPhysical) {
+	switch {
+	case !f.super:
+		VCVTPH2PS(m, v)
+		return
+	case f.half:
+		VPMOVSXBD(m, v)
+	default:
+		VPMOVZXBD(m, v)
+	}
+	VCVTDQ2PS(v, v)
+	VMULPS(super(), v, v)
+}
+
 func codesVNNI(f coding, panels, tokens int, k codeConsts) {
 	if tokens >= hybridTokens {
 		codesHybrid(f, panels, tokens, k)
@@ -196,21 +211,11 @@ func codesVNNI(f coding, panels, tokens int, k codeConsts) {
 		}
 		f.loop(r, s, d, func() {
 			for p, base := range r.w {
-				// scales loads 16 f16 scales, or 8-bit ones and multiplies them by their f16 scale.
 				scales := func(disp, super int) {
-					m := Mem{Base: base, Index: s, Scale: 1, Disp: disp}
-					switch {
-					case !f.super:
-						VCVTPH2PS(m, scale)
-						return
-					case f.half:
-						VPMOVSXBD(m, scale)
-					default:
-						VPMOVZXBD(m, scale)
-					}
-					VCVTDQ2PS(scale, scale)
-					VCVTPH2PS(Mem{Base: base, Index: d, Scale: 1, Disp: super}, c)
-					VMULPS(c, scale, scale)
+					f.scales(Mem{Base: base, Index: s, Scale: 1, Disp: disp}, scale, func() reg.VecPhysical {
+						VCVTPH2PS(Mem{Base: base, Index: d, Scale: 1, Disp: super}, c)
+						return c
+					})
 				}
 				for part := range f.parts() {
 					for t := range tokens {
@@ -262,21 +267,11 @@ func codesHybrid(f coding, panels, tokens int, k codeConsts) {
 		high, upper = h.free[1], h.free[2]
 		VPBROADCASTD(k.high[f.bits], high)
 	}
-	// scales loads 16 f16 scales, or 8-bit ones and multiplies them by their f16 scale.
 	scales := func(p, disp, super int, v, spare reg.VecPhysical) {
-		m := Mem{Base: h.r.w[p], Index: s, Scale: 1, Disp: disp}
-		switch {
-		case !f.super:
-			VCVTPH2PS(m, v)
-			return
-		case f.half:
-			VPMOVSXBD(m, v)
-		default:
-			VPMOVZXBD(m, v)
-		}
-		VCVTDQ2PS(v, v)
-		VCVTPH2PS(Mem{Base: h.r.w[p], Index: d, Scale: 1, Disp: super}, spare)
-		VMULPS(spare, v, v)
+		f.scales(Mem{Base: h.r.w[p], Index: s, Scale: 1, Disp: disp}, v, func() reg.VecPhysical {
+			VCVTPH2PS(Mem{Base: h.r.w[p], Index: d, Scale: 1, Disp: super}, spare)
+			return spare
+		})
 	}
 	f.loop(h.r, s, d, func() {
 		h.block(blocks{
@@ -313,19 +308,13 @@ func codesAVX2(f coding, tokens int, k codeConsts) {
 			for h := range 2 {
 				scales := func(disp, super int, v reg.VecPhysical) {
 					m := Mem{Base: base, Index: s, Scale: 1, Disp: disp + 8*h}
-					switch {
-					case !f.super:
+					if !f.super {
 						m.Disp += 8 * h
-						VCVTPH2PS(m, v)
-						return
-					case f.half:
-						VPMOVSXBD(m, v)
-					default:
-						VPMOVZXBD(m, v)
 					}
-					VCVTDQ2PS(v, v)
-					VCVTPH2PS(Mem{Base: base, Index: d, Scale: 1, Disp: super + 16*h}, c)
-					VMULPS(c, v, v)
+					f.scales(m, v, func() reg.VecPhysical {
+						VCVTPH2PS(Mem{Base: base, Index: d, Scale: 1, Disp: super + 16*h}, c)
+						return c
+					})
 				}
 				for part := range f.parts() {
 					for t := range tokens {

@@ -90,17 +90,7 @@ func unpack512(f coding, k codeConsts, sign Mem) {
 		at += 64
 	}
 	vector := func(disp int, super, v reg.VecPhysical) {
-		switch m := (Mem{Base: s, Disp: disp}); {
-		case !f.super:
-			VCVTPH2PS(m, v)
-			return
-		case f.half:
-			VPMOVSXBD(m, v)
-		default:
-			VPMOVZXBD(m, v)
-		}
-		VCVTDQ2PS(v, v)
-		VMULPS(super, v, v)
+		f.scales(Mem{Base: s, Disp: disp}, v, func() reg.VecPhysical { return super })
 	}
 	for part := range f.parts() {
 		v, c := zmm[16+2*part], zmm[17+2*part]
