@@ -65,37 +65,10 @@ func TestMatricesCompiledForAMD(t *testing.T) {
 		t.Fatalf("%s of %s has no cooperative matrices", family, driver)
 	}
 	var rows []radv.Row
-	for _, m := range qwen3(tensor.BF16, tensor.F16) {
-		var graphs []*tensor.Graph
-		for _, tokens := range []int{1, 32, 64, 128, 512} {
-			graphs = append(graphs, m.Forward(tensor.ForwardLimits{Tokens: tokens, Seqs: 4, Rows: 4, Pages: 64, Params: 4, History: 8, Bias: 4}))
-		}
-		for _, n := range []int{1, 64} {
-			g, _, _ := m.Head(n)
-			graphs = append(graphs, g)
-		}
-		for _, g := range graphs {
-			if err := vulkan.EachPipeline(d, g, func(kernel string) error {
-				s, err := c.Last()
-				if err != nil {
-					return err
-				}
-				r, err := s.Row(family, kernel)
-				if err != nil {
-					t.Error(err)
-					return nil
-				}
-				rows = append(rows, r)
-				return lean(s, kernel)
-			}); err != nil {
-				t.Error(err)
-			}
-		}
-	}
+	everyPipeline(t, d, []tensor.Format{tensor.BF16}, []int{1, 32, 64, 128, 512}, collect(t, c, family, &rows, lean))
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
-	slices.SortFunc(rows, func(a, b radv.Row) int { return strings.Compare(a.Kernel, b.Kernel) })
 	if !t.Failed() {
 		holdTable(t, fmt.Sprintf("testdata/radv%d.tsv", major), "pipelines of Qwen3 0.6B and 8B in bf16, compiled by RADV of "+driver, rows)
 	}
@@ -118,10 +91,10 @@ func lean(s radv.Shader, kernel string) error {
 		}
 	}
 	if products == 0 {
-		return fmt.Errorf("%s: there is no loop with products of matrices", kernel)
+		return errors.New("there is no loop with products of matrices")
 	}
 	if split := flags&1 != 0; !split && other > mostPerMatrix*products {
-		return fmt.Errorf("%s: the inner loop has %d instructions beside %d products\n%s", kernel, other, products, strings.Join(loop, "\n"))
+		return fmt.Errorf("the inner loop has %d instructions beside %d products\n%s", other, products, strings.Join(loop, "\n"))
 	}
 	return nil
 }

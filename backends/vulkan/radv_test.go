@@ -26,14 +26,14 @@ func qwen3(weights, kv tensor.Format) []*tensortest.Model {
 	return []*tensortest.Model{model(1024, 3072, 16, true), model(4096, 12288, 32, false)}
 }
 
-// everyPipeline makes the pipelines of decoding one row, of a few, and of prefill, for every format of weights and caches.
-func everyPipeline(t *testing.T, d tensor.Device, made func(kernel string) error) {
+// everyPipeline makes the pipelines of steps of so many tokens, for formats of weights and, in turn, of caches.
+func everyPipeline(t *testing.T, d tensor.Device, formats []tensor.Format, steps []int, made func(kernel string) error) {
 	t.Helper()
 	caches := d.Info().KVFormats
-	for i, f := range tensor.WeightFormats() {
+	for i, f := range formats {
 		for _, m := range qwen3(f, caches[i%len(caches)]) {
 			var graphs []*tensor.Graph
-			for _, tokens := range []int{1, 8, 512} {
+			for _, tokens := range steps {
 				graphs = append(graphs, m.Forward(tensor.ForwardLimits{Tokens: tokens, Seqs: 4, Rows: 4, Pages: 64, Params: 4, History: 8, Bias: 4}))
 			}
 			for _, rows := range []int{1, 64} {
@@ -133,22 +133,7 @@ func TestCompiledForAMD(t *testing.T) {
 				t.Fatal(err)
 			}
 			driver = mesaOf(t, d, family)
-			everyPipeline(t, d, func(kernel string) error {
-				s, err := c.Last()
-				if err != nil {
-					return err
-				}
-				r, err := s.Row(family, kernel)
-				if err != nil {
-					t.Error(err)
-					return nil
-				}
-				rows = append(rows, r)
-				if err := tight(s, kernel); err != nil {
-					t.Errorf("%s %s: %v", family, kernel, err)
-				}
-				return nil
-			})
+			everyPipeline(t, d, tensor.WeightFormats(), []int{1, 8, 512}, collect(t, c, family, &rows, tight))
 			if err := d.Close(); err != nil {
 				t.Error(err)
 			}
@@ -156,6 +141,26 @@ func TestCompiledForAMD(t *testing.T) {
 	}
 	if !t.Failed() {
 		holdTable(t, "testdata/radv.tsv", "pipelines of Qwen3 0.6B and 8B, compiled by RADV of "+driver, rows)
+	}
+}
+
+// collect is called when a kernel was compiled: it checks the shader and enters it into the table.
+func collect(t *testing.T, c *radv.Compiler, family string, rows *[]radv.Row, check func(s radv.Shader, kernel string) error) func(kernel string) error {
+	return func(kernel string) error {
+		s, err := c.Last()
+		if err != nil {
+			return err
+		}
+		r, err := s.Row(family, kernel)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		*rows = append(*rows, r)
+		if err := check(s, kernel); err != nil {
+			t.Errorf("%s %s: %v", family, kernel, err)
+		}
+		return nil
 	}
 }
 
