@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 
 	"github.com/ullm/ullm/backends/vulkan"
@@ -16,30 +15,10 @@ import (
 	"github.com/ullm/ullm/tensor/tensortest"
 )
 
-// TestMatrixDispatches: by cooperative matrices a layer is eight dispatches too, since what makes activations rounds them.
 func TestMatrixDispatches(t *testing.T) {
 	needMatrices(t)
-	d := open(t, vulkan.Options{Matrix: vulkan.MatrixAlways})
 	for _, f := range []tensor.Format{tensor.F16, tensor.BF16} {
-		m := tensortest.SmallModel("small", tensor.F16, tensortest.One(f))
-		head, _, _ := m.Head(4)
-		forward := m.Forward(tensor.ForwardLimits{Tokens: 8, Seqs: 4, Rows: 4, Pages: 8, Params: 4, History: 8, Bias: 4})
-		r, err := tensortest.NewRig(d, m.Setup(), false, forward, head)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, want := range []struct{ launches, products int }{{2 + 8*m.Layers + 1, 4 * m.Layers}, {3, 1}} {
-			print := r.Programs[i].String()
-			if launches, products := strings.Count(print, "\n")-1, strings.Count(print, " matrix["); launches != want.launches || products != want.products {
-				t.Errorf("%s: %d dispatches, %d of them by matrices; want %d and %d:\n%s", f, launches, products, want.launches, want.products, print)
-			}
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := d.Close(); err != nil {
-		t.Error(err)
+		roundedDispatches(t, vulkan.Options{Matrix: vulkan.MatrixAlways}, f, "matrix")
 	}
 }
 

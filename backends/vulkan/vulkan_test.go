@@ -82,11 +82,11 @@ func run(d tensor.Device, cols, n int) (out []byte, err error) {
 	return out, s.Wait(context.Background(), out)
 }
 
-// smallPrograms compiles a small model and gives its Forward and Head to check.
-func smallPrograms(t *testing.T, o vulkan.Options, check func(m *tensortest.Model, forward, head string)) {
+// smallPrograms compiles a small model with weights in a format and gives its Forward and Head to check.
+func smallPrograms(t *testing.T, o vulkan.Options, f tensor.Format, check func(m *tensortest.Model, forward, head string)) {
 	t.Helper()
 	d := open(t, o)
-	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(tensor.Q8_0))
+	m := tensortest.SmallModel("small", tensor.F16, tensortest.One(f))
 	head, _, _ := m.Head(4)
 	forward := m.Forward(tensor.ForwardLimits{Tokens: 8, Seqs: 4, Rows: 4, Pages: 8, Params: 4, History: 8, Bias: 4})
 	r, err := tensortest.NewRig(d, m.Setup(), false, forward, head)
@@ -102,7 +102,7 @@ func smallPrograms(t *testing.T, o vulkan.Options, check func(m *tensortest.Mode
 // TestDispatches holds the kernels, grids and bytes of a small model's programs against testdata/dispatches.txt, so that a
 // launch which creeps in is seen in review. A layer is eight.
 func TestDispatches(t *testing.T) {
-	smallPrograms(t, vulkan.Options{}, func(m *tensortest.Model, forward, head string) {
+	smallPrograms(t, vulkan.Options{}, tensor.Q8_0, func(m *tensortest.Model, forward, head string) {
 		const golden = "testdata/dispatches.txt"
 		if *update {
 			if err := os.WriteFile(golden, []byte(forward+head), 0o644); err != nil {
@@ -126,18 +126,24 @@ func TestDispatches(t *testing.T) {
 // launches counts the launches of a print, which has a line for each below its heading.
 func launches(print string) int { return strings.Count(print, "\n") - 1 }
 
-// TestDotDispatches: with integer dot products a layer is eight dispatches too, since what makes activations rounds them.
-func TestDotDispatches(t *testing.T) {
-	smallPrograms(t, vulkan.Options{Dot: vulkan.DotAlways}, func(m *tensortest.Model, forward, head string) {
+// roundedDispatches counts a small model's launches, and those of a kernel that takes rounded activations: what makes
+// activations rounds them, so that a layer is eight dispatches here too.
+func roundedDispatches(t *testing.T, o vulkan.Options, f tensor.Format, kernel string) {
+	t.Helper()
+	smallPrograms(t, o, f, func(m *tensortest.Model, forward, head string) {
 		for _, p := range []struct {
-			print          string
-			launches, dots int
+			print              string
+			launches, products int
 		}{{forward, 2 + 8*m.Layers + 1, 4 * m.Layers}, {head, 3, 1}} {
-			if n, dots := launches(p.print), strings.Count(p.print, " dot["); n != p.launches || dots != p.dots {
-				t.Errorf("%d dispatches, %d of them integer dot products; want %d and %d:\n%s", n, dots, p.launches, p.dots, p.print)
+			if n, products := launches(p.print), strings.Count(p.print, " "+kernel+"["); n != p.launches || products != p.products {
+				t.Errorf("%s: %d dispatches, %d of them %s; want %d and %d:\n%s", f, n, products, kernel, p.launches, p.products, p.print)
 			}
 		}
 	})
+}
+
+func TestDotDispatches(t *testing.T) {
+	roundedDispatches(t, vulkan.Options{Dot: vulkan.DotAlways}, tensor.Q8_0, "dot")
 }
 
 // TestEager checks that launches one by one, each awaited by the next, give the same bits as all at once.
