@@ -35,7 +35,7 @@ func (p *physical) splitOf(a tensor.HeadAttr, tokens, maxPages int) split {
 	}
 	s.groups = a.QueryHeads / s.queries
 	// Even where one invocation at a time were enough, there may be two processors.
-	appetite := max(appetites[min(p._type, 4)], 2048)
+	appetite := max(p.appetite(), 2048)
 	s.workers = max(1, min(s.chunks, appetite/(tokens*s.groups*attentionThreads)))
 	return s
 }
@@ -49,7 +49,7 @@ func (s split) work(a tensor.HeadAttr, tokens int) (arrivals, parts int64) {
 	if s.workers == 1 {
 		return 0, 0
 	}
-	arrivals = (int64(4*tokens*s.groups) + alignment - 1) / alignment * alignment
+	arrivals = up(int64(4 * tokens * s.groups))
 	return arrivals, 4 * int64(tokens*a.QueryHeads*s.chunks) * int64(a.HeadDim+4)
 }
 

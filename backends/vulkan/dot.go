@@ -38,30 +38,20 @@ func (b *binder) dotProduct(x, y tensor.Value, w *weight, bias uint64, first, ro
 	tokens, cols := b.capacity(x), int64(w.spec.Cols)
 	bytes, scales := b.rounded(x, asBytes)
 	to := b.roundedTo(y)
-	each := max(1, int((int64(b.d.physical.max_storage_range)-alignment)/cols))
-	take := b.take(w, rows, swiglu)
-	for t := 0; t < tokens; t += each {
-		n := min(each, tokens-t)
-		at := bytes + cols*int64(t)
+	for p := range pieces(w, tokens, b.reach(cols), rows, b.take(w, rows, swiglu), swiglu) {
+		at := bytes + cols*int64(p.token)
 		skip := at % alignment
-		in := window{b.scratch, at - skip, cols*int64(n) + skip}
-		for r := 0; r < rows && take > 0; r += take {
-			m := min(take, rows-r)
-			span := m
-			if swiglu {
-				span = w.spec.Rows()
-			}
-			g := geometryOf(n, m, appetites[min(b.d.physical._type, 4)], b.d.physical.reuse(), swiglu)
-			deep := 1 // clusters of tokens in a workgroup, where a block of 32 results is left to it
-			for deep < min(4, g.rows) && deep*g.tile < n {
-				deep *= 2
-			}
-			wide := dotClusters / deep * g.rows
-			b.launch(kernel{"dot", [numConstants]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags | b.halves(y, dotHalves) | uint32(deep)<<8}},
-				[3]int{(m + wide - 1) / wide, (n + deep*g.tile - 1) / (deep * g.tile), 1},
-				new(push).address(b.floats(y), biasAt(bias, first+r), b.count(x), b.arena+uint64(scales)).address(to...).
-					u32(b.live(x), t, stride, first+r, m, l.chunks, l.padded, int(skip/chunkValues)),
-				append(w.windows(r, span), in)...)
+		in := window{b.scratch, at - skip, cols*int64(p.tokens) + skip}
+		g := geometryOf(p.tokens, p.rows, b.d.physical.appetite(), b.d.physical.reuse(), swiglu)
+		deep := 1 // clusters of tokens in a workgroup, where a block of 32 results is left to it
+		for deep < min(4, g.rows) && deep*g.tile < p.tokens {
+			deep *= 2
 		}
+		wide := dotClusters / deep * g.rows
+		b.launch(kernel{"dot", [numConstants]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags | b.halves(y, dotHalves) | uint32(deep)<<8}},
+			[3]int{(p.rows + wide - 1) / wide, (p.tokens + deep*g.tile - 1) / (deep * g.tile), 1},
+			new(push).address(b.floats(y), biasAt(bias, first+p.row), b.count(x), b.arena+uint64(scales)).address(to...).
+				u32(b.live(x), p.token, stride, first+p.row, p.rows, l.chunks, l.padded, int(skip/chunkValues)),
+			append(w.windows(p.row, p.span), in)...)
 	}
 }

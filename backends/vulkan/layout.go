@@ -18,6 +18,9 @@ const (
 	alignment   = 256 // of planes, and of everything else in device memory
 )
 
+// up is the next multiple of alignment.
+func up(n int64) int64 { return (n + alignment - 1) / alignment * alignment }
+
 // The planes of a weight.
 const (
 	planeValues = iota
@@ -68,7 +71,7 @@ func layoutOf(w tensor.WeightSpec) layout {
 	at := int64(0)
 	for i, n := range l.planes(l.panels) {
 		l.at[i] = at
-		at += (n + alignment - 1) / alignment * alignment
+		at += up(n)
 	}
 	l.bytes = at
 	return l

@@ -3,6 +3,8 @@
 package vulkan
 
 import (
+	"iter"
+
 	"github.com/ullm/ullm/tensor"
 )
 
@@ -49,36 +51,52 @@ func (b *binder) product(x, y tensor.Value, w *weight, bias uint64, first, rows 
 		return
 	}
 	l, cols, stride := w.layout, w.spec.Cols, b.graph.ColsOf(y)
-	tokens, take := b.capacity(x), b.take(w, rows, swiglu)
-	each := max(1, int((int64(b.d.physical.max_storage_range)-alignment)/int64(4*cols)))
-	for t := 0; t < tokens; t += each {
-		n := min(each, tokens-t)
-		in, skip := b.windowOf(x, int64(4*cols*t), int64(4*cols*n))
-		for r := 0; r < rows && take > 0; r += take {
-			m := min(take, rows-r)
-			span := m
-			if swiglu {
-				span = w.spec.Rows()
+	each, appetite := b.reach(int64(4*cols)), b.d.physical.appetite()
+	for p := range pieces(w, b.capacity(x), each, rows, b.take(w, rows, swiglu), swiglu) {
+		in, skip := b.windowOf(x, int64(4*cols*p.token), int64(4*cols*p.tokens))
+		g := geometryOf(p.tokens, p.rows, appetite, b.d.physical.reuse(), swiglu)
+		if cols%chunkValues == 0 && skip%32 == 0 {
+			g.flags |= linearAligned
+		}
+		if !l.wide {
+			g.flags |= linearNarrow
+		}
+		clusters, wide, high := linearClusters, linearClusters*g.rows, g.tile
+		// A large workgroup reads half of what as many small ones do, once there are enough of them.
+		if sharedWide, sharedHigh := linearShared/linearDeep*g.rows, linearDeep*g.tile; (p.rows/sharedWide)*(p.tokens/sharedHigh)*linearShared*groupChunks >= appetite {
+			clusters, wide, high = linearShared, sharedWide, sharedHigh
+		}
+		k := kernel{"linear", [numConstants]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags, uint32(clusters * groupChunks)}}
+		b.launch(k, [3]int{(p.rows + wide - 1) / wide, (p.tokens + high - 1) / high, 1},
+			new(push).address(b.at(y), biasAt(bias, first+p.row), b.count(x)).
+				u32(b.live(x), p.token, cols, stride, first+p.row, p.rows, l.chunks, l.padded, int(skip/4)),
+			append(w.windows(p.row, p.span), in)...)
+	}
+}
+
+// piece is what one launch of a product computes, and how many rows of the weight it binds.
+type piece struct{ token, tokens, row, rows, span int }
+
+// pieces cuts a product into launches of at most each tokens and take rows; there is none where take is 0.
+func pieces(w *weight, tokens, each, rows, take int, swiglu bool) iter.Seq[piece] {
+	return func(yield func(piece) bool) {
+		for t := 0; t < tokens; t += each {
+			for r := 0; r < rows && take > 0; r += take {
+				p := piece{t, min(each, tokens-t), r, min(take, rows-r), min(take, rows-r)}
+				if swiglu {
+					p.span = w.spec.Rows()
+				}
+				if !yield(p) {
+					return
+				}
 			}
-			appetite := appetites[min(b.d.physical._type, 4)]
-			g := geometryOf(n, m, appetite, b.d.physical.reuse(), swiglu)
-			if cols%chunkValues == 0 && skip%32 == 0 {
-				g.flags |= linearAligned
-			}
-			if !l.wide {
-				g.flags |= linearNarrow
-			}
-			p := new(push).address(b.at(y), biasAt(bias, first+r), b.count(x)).
-				u32(b.live(x), t, cols, stride, first+r, m, l.chunks, l.padded, int(skip/4))
-			clusters, wide, high := linearClusters, linearClusters*g.rows, g.tile
-			// A large workgroup reads half of what as many small ones do, once there are enough of them.
-			if sharedWide, sharedHigh := linearShared/linearDeep*g.rows, linearDeep*g.tile; (m/sharedWide)*(n/sharedHigh)*linearShared*groupChunks >= appetite {
-				clusters, wide, high = linearShared, sharedWide, sharedHigh
-			}
-			k := kernel{"linear", [numConstants]uint32{uint32(w.spec.Format), uint32(g.tile), uint32(g.rows), g.flags, uint32(clusters * groupChunks)}}
-			b.launch(k, [3]int{(m + wide - 1) / wide, (n + high - 1) / high, 1}, p, append(w.windows(r, span), in)...)
 		}
 	}
+}
+
+// reach is how many rows of so many bytes a binding reaches, wherever the first begins; at least one.
+func (b *binder) reach(row int64) int {
+	return max(1, int((int64(b.d.physical.max_storage_range)-alignment)/row))
 }
 
 // take is how many of a weight's rows a launch reaches; 0, with an error, where that is not enough.
@@ -122,6 +140,8 @@ func (w *weight) windows(first, n int) []window {
 
 // appetites are the invocations that a kind of device wants at once, so that enough reads are on their way.
 var appetites = []int{4096, 8192, 32768, 8192, 64} // by VkPhysicalDeviceType: other, integrated, discrete, virtual, software
+
+func (p *physical) appetite() int { return appetites[min(p._type, 4)] }
 
 // geometry is how a product is dealt to invocations. It does not touch a result's bits.
 type geometry struct {

@@ -29,14 +29,13 @@ func (o Matrix) on(p *physical) matrix {
 
 // Geometry of the matrix shader.
 const (
-	mostSegments  = 8 // of a row of a weight, each summed by itself
-	mostSplit     = 4 // tiles of tokens of the split geometry
-	matrixShared  = 32 << 10
-	matrixSplit   = 1 // flags
-	matrixSwiGLU  = 2
-	halfScale     = 1. / 32 // of activations, as half.glsl has it
-	unitBytes     = 16
-	groupedValues = groupChunks * chunkValues
+	mostSegments = 8 // of a row of a weight, each summed by itself
+	mostSplit    = 4 // tiles of tokens of the split geometry
+	matrixShared = 32 << 10
+	matrixSplit  = 1 // flags
+	matrixSwiGLU = 2
+	halfScale    = 1. / 32 // of activations, as half.glsl has it
+	unitBytes    = 16
 )
 
 // matrix chooses the shape that multiplies 16-bit weights: the most values of k, then the most rows, then the fewest tokens,
@@ -154,8 +153,8 @@ func (b *binder) matrixProduct(x, y tensor.Value, w *weight, bias uint64, first,
 	}
 	groups := l.padded / groupChunks
 	segment := (groups + mostSegments - 1) / mostSegments
-	g := m.geometry(tokens, rows, (groups+segment-1)/segment, appetites[min(b.d.physical._type, 4)], !b.d.physical.software(), swiglu)
-	each := max(1, int((int64(b.d.physical.max_storage_range)-alignment)/row))
+	g := m.geometry(tokens, rows, (groups+segment-1)/segment, b.d.physical.appetite(), !b.d.physical.software(), swiglu)
+	each := b.reach(row)
 	if g.flags&matrixSplit != 0 && each < m.reach(tokens) {
 		b.fail("vulkan: %s of %d columns: %w on this device, whose bindings reach %d bytes", w.spec.Name, w.spec.Cols, tensor.ErrUnsupported,
 			b.d.physical.max_storage_range)
@@ -165,26 +164,18 @@ func (b *binder) matrixProduct(x, y tensor.Value, w *weight, bias uint64, first,
 	if take > 0 && rows%take > 0 && rows%take < m.m {
 		take -= 16 * panelRows // so that the last piece has a tile
 	}
-	for t := 0; t < tokens; t += each {
-		n := min(each, tokens-t)
-		at := values + row*int64(t)
+	for p := range pieces(w, tokens, each, rows, take, swiglu) {
+		at := values + row*int64(p.token)
 		skip := at % alignment
-		read := n
+		read := p.tokens
 		if g.flags&matrixSplit != 0 {
 			read = m.reach(tokens) // tiles are read whole
 		}
 		in := window{b.scratch, at - skip, row*int64(read) + skip}
-		for r := 0; r < rows && take > 0; r += take {
-			c := min(take, rows-r)
-			span := c
-			if swiglu {
-				span = w.spec.Rows()
-			}
-			b.launch(kernel{"matrix", g.constants(m)}, [3]int{(c + g.rows(m) - 1) / g.rows(m), (n + g.tokens(m) - 1) / g.tokens(m), 1},
-				new(push).address(b.floats(y), biasAt(bias, first+r), b.count(x), to).
-					u32(b.live(x), t, b.graph.ColsOf(y), first+r, c, l.chunks, l.padded, int(skip/unitBytes), segment).
-					f32(float32(math.Ldexp(1/halfScale, -w.exponent))),
-				append(w.windows(r, span), in)...)
-		}
+		b.launch(kernel{"matrix", g.constants(m)}, [3]int{(p.rows + g.rows(m) - 1) / g.rows(m), (p.tokens + g.tokens(m) - 1) / g.tokens(m), 1},
+			new(push).address(b.floats(y), biasAt(bias, first+p.row), b.count(x), to).
+				u32(b.live(x), p.token, b.graph.ColsOf(y), first+p.row, p.rows, l.chunks, l.padded, int(skip/unitBytes), segment).
+				f32(float32(math.Ldexp(1/halfScale, -w.exponent))),
+			append(w.windows(p.row, p.span), in)...)
 	}
 }

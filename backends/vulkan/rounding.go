@@ -36,9 +36,6 @@ type rounding struct {
 	shared part
 }
 
-// up is the next multiple of alignment.
-func up(n int64) int64 { return (n + alignment - 1) / alignment * alignment }
-
 // roundedBytes are the sizes of the two planes of a value's rounded form.
 func (d *device) roundedBytes(g *tensor.Graph, v tensor.Value, f form) (values, scales int64) {
 	rows, cols := int64(g.RowsOf(v).Cap), int64(g.ColsOf(v))

@@ -97,7 +97,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) (err error) {
 				m[i] = stage.host()[at:][:take[i]]
 				clear(m[i])
 				copies = append(copies, copyOf(stage, at, w.buffer, to, take[i]))
-				at += (take[i] + alignment - 1) / alignment * alignment
+				at += up(take[i])
 			}
 		}
 		if err := w.pack(m, first*l.panel, n*l.panel, src); err != nil {
@@ -115,7 +115,7 @@ func (w *weight) fill(ctx context.Context, src tensor.Source) (err error) {
 // imageBytes is the size of a staged image of some panels, each plane aligned.
 func (w *weight) imageBytes(panels int) (n int64) {
 	for _, b := range w.layout.planes(panels) {
-		n += (b + alignment - 1) / alignment * alignment
+		n += up(b)
 	}
 	return n
 }
