@@ -1,5 +1,5 @@
 #version 460
-// Rounds rows of activations to 8 bits, where what makes them does not.
+// Rounds rows of activations to the form in which they are multiplied, where what makes them does not.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "common.glsl"
