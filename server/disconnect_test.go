@@ -2,16 +2,21 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/ullm/ullm"
+	"github.com/ullm/ullm/server"
 )
 
 // endless is a request that runs to the end of the context.
@@ -145,4 +150,58 @@ func TestHalfRequest(t *testing.T) {
 	defer resp.Body.Close()
 	b, _ := io.ReadAll(resp.Body)
 	wantError(t, resp, b, 400, "")
+}
+
+// TestClose checks that nothing is logged behind Close: it waits for a handler that a half request keeps, and no handler
+// begins after it.
+func TestClose(t *testing.T) {
+	var logged lockedBuffer
+	f := serve(t, "talk", ullm.Options{}, server.Log(slog.New(slog.NewTextHandler(&logged, nil))))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 12)); err != nil { // the handler waits for the body
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.server.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close while a handler waits: %v", err)
+	}
+	conn.Close()
+	if err := f.server.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	before := logged.String()
+	if n := strings.Count(before, "msg=request"); n != 1 {
+		t.Errorf("%d requests in the log when Close returns", n)
+	}
+	if resp, err := http.Post(f.url+"/v1/completions", "application/json", strings.NewReader(marshal(t, fox(nil)))); err == nil {
+		resp.Body.Close()
+		t.Errorf("a request behind Close: %s", resp.Status)
+	}
+	if after := logged.String(); after != before {
+		t.Errorf("logged behind Close: %s", after[len(before):])
+	}
+}
+
+// lockedBuffer can be written and read at once.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5/middleware"
@@ -22,10 +21,10 @@ import (
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
-		if r.Method == http.MethodPost {
-			s.answers.add(1)
-			defer s.answers.add(-1) // when all is written and logged
+		if !s.handlers.begin() {
+			panic(http.ErrAbortHandler) // after Close, on a connection that is about to end
 		}
+		defer s.handlers.end() // when all is written and logged
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		w.Header().Set("Server", "ullm/"+s.options.version)
 		defer func() {
@@ -79,9 +78,9 @@ func (s *Server) receive(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		s.answers.add(-1)
 		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.options.maxBody))
-		s.answers.add(1)
+		s.answers.begin()
+		defer s.answers.end()
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
@@ -93,40 +92,4 @@ func (s *Server) receive(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
-}
-
-// inProgress counts requests that are being answered.
-type inProgress struct {
-	mu   sync.Mutex
-	n    int
-	zero chan struct{} // closed when n falls to 0; nil while nobody waits
-}
-
-func (p *inProgress) add(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.n += n
-	if p.n == 0 && p.zero != nil {
-		close(p.zero)
-		p.zero = nil
-	}
-}
-
-func (p *inProgress) wait(ctx context.Context) error {
-	p.mu.Lock()
-	if p.n == 0 {
-		p.mu.Unlock()
-		return nil
-	}
-	if p.zero == nil {
-		p.zero = make(chan struct{})
-	}
-	zero := p.zero
-	p.mu.Unlock()
-	select {
-	case <-zero:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

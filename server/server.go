@@ -26,7 +26,8 @@ type Server struct {
 
 	engine   atomic.Pointer[ullm.Engine] // nil while loading
 	draining atomic.Bool
-	answers  inProgress
+	handlers inProgress // requests of any kind
+	answers  inProgress // POST requests whose body is there
 
 	mu       sync.Mutex
 	progress loading
@@ -97,8 +98,15 @@ func (s *Server) Attach(e *ullm.Engine) { s.engine.Store(e) }
 // Drain refuses new requests with 503; running ones go on.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Wait returns nil when every POST request has been answered, or the error of ctx.
+// Wait returns nil when every POST request that has arrived whole has been answered, or the error of ctx.
 func (s *Server) Wait(ctx context.Context) error { return s.answers.wait(ctx) }
+
+// Close aborts requests that come from now on, and returns nil when every handler has returned and nothing more will be
+// logged, or the error of ctx. Handlers end once their connections are closed, which is left to the caller.
+func (s *Server) Close(ctx context.Context) error {
+	s.handlers.close()
+	return s.handlers.wait(ctx)
+}
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }

@@ -192,12 +192,12 @@ func (s *serving) closeConnections(ctx context.Context) error {
 		_ = s.http.Shutdown(closing) // connections on which nothing was ever asked are closed below
 	}
 	s.http.Close()
+	last, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	_ = s.handler.Close(last) // handlers notice at their next read or write
 	if err != nil {
 		err = fmt.Errorf("%w: a client did not read its answer", sched.ErrCut)
 		s.log.Warn("shutdown", "stage", "connections", "seconds", time.Since(begun).Seconds(), "error", err)
-		last, cancel := context.WithTimeout(context.Background(), flushTime)
-		defer cancel()
-		_ = s.handler.Wait(last) // handlers notice at their next write
 		return err
 	}
 	s.log.Info("shutdown", "stage", "connections", "seconds", time.Since(begun).Seconds())
