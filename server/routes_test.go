@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -182,15 +183,21 @@ func TestLoadingAndDraining(t *testing.T) {
 	f.server.Progress("load", 3, 10)
 	ready(503, status{"loading", "load", 3, 10})
 	refused()
-	f.engine = openEngine(t, "talk", ullm.Options{})
+	f.engine = openEngine(t, "talk", ullm.Options{Backend: "ref", RopeScaling: longer, KVCacheTokens: 1 << 17})
 	f.server.Attach(f.engine)
 	ready(200, status{Status: "ready"})
 
-	// A stream that is open while the server drains goes on to its end.
-	resp, err := http.Post(f.url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"Once upon","max_tokens":100,"ignore_eos":true,"stream":true}`))
-	if err != nil {
-		t.Fatal(err)
+	// Streams that are open while the server drains go on: one to its end, one until its client leaves.
+	stream := func(tokens int) *http.Response {
+		t.Helper()
+		body := fmt.Sprintf(`{"prompt":"Once upon","max_tokens":%d,"ignore_eos":true,"stream":true}`, tokens)
+		resp, err := http.Post(f.url+"/v1/completions", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
 	}
+	resp, left := stream(100), stream(60_000)
 	defer resp.Body.Close()
 	f.server.Drain()
 	ready(503, status{Status: "draining"})
@@ -205,6 +212,7 @@ func TestLoadingAndDraining(t *testing.T) {
 	if events := sse(t, resp.Body); len(events) != 101 {
 		t.Errorf("%d events, want 101", len(events))
 	}
+	left.Body.Close()
 	if err := <-done; err != nil {
 		t.Errorf("drain: %v", err)
 	}
