@@ -247,8 +247,12 @@ func (l *Loop) takeIn() bool {
 	return !(draining && l.policy.Idle())
 }
 
-// deliver passes an event on; a reader that fell too far behind is dropped.
+// deliver passes an event on; a reader that fell too far behind is dropped. Who has read the end of an answer finds it ended
+// in Stats too.
 func (l *Loop) deliver(s *sequence, st *Stream, e Event) {
+	if e.Finish != Unfinished {
+		l.publish()
+	}
 	if !st.put(e) {
 		st.end(ErrSlow)
 		l.drop(s)

@@ -219,6 +219,32 @@ func TestLoopAbort(t *testing.T) {
 	})
 }
 
+// TestLoopStatsKnowEnds holds the loop up in the midst of handing out a step, in which an answer has ended: who has read that
+// finds it in the statistics.
+func TestLoopStatsKnowEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(&fakeEngine{}, Options{Limits: testLimits})
+		first, second := submit(t, l, 1), submit(t, l, 2)
+		second.mu.Lock()
+		if _, err := first.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.Stats(); s.Running != 1 || s.GeneratedTokens == 0 {
+			t.Errorf("one answer has ended: %+v", s)
+		}
+		second.mu.Unlock()
+		if n, err := drain(t, second); n != 2 || err != io.EOF {
+			t.Errorf("%d tokens, %v", n, err)
+		}
+		if s := l.Stats(); s.Running != 0 || s.GeneratedTokens != 3 || s.FreePages != s.Pages {
+			t.Errorf("both have ended: %+v", s)
+		}
+		if err := l.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestLoopDropsSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(&fakeEngine{}, Options{Limits: testLimits})
