@@ -309,25 +309,36 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-func TestShutdownCutsOff(t *testing.T) {
-	e := open(t, talk, ullm.Backend("ref"))
-	g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once", MaxTokens: 1000, IgnoreEOS: true})
+// endless is an engine with an answer that no test lives to see the end of, and a channel that has how the answer ended.
+func endless(t *testing.T) (*ullm.Engine, <-chan error) {
+	t.Helper()
+	e := open(t, talk, ullm.With(ullm.Options{Backend: "ref", RopeScaling: `{"rope_type":"linear","factor":64}`, KVCacheTokens: 1 << 16}))
+	g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once", MaxTokens: 60_000, IgnoreEOS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Close()
+	ended := make(chan error, 1)
+	go func() {
+		defer g.Close()
+		for {
+			if _, err := g.Next(context.Background()); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return e, ended
+}
+
+func TestShutdownCutsOff(t *testing.T) {
+	e, ended := endless(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := e.Shutdown(ctx); !errors.Is(err, sched.ErrCut) {
-		t.Fatalf("shutdown: %v", err)
+		t.Errorf("shutdown: %v", err)
 	}
-	for {
-		if _, err := g.Next(t.Context()); err != nil {
-			if !errors.Is(err, sched.ErrCut) {
-				t.Errorf("stream ended with %v", err)
-			}
-			return
-		}
+	if err := <-ended; !errors.Is(err, sched.ErrCut) {
+		t.Errorf("the answer ended with %v", err)
 	}
 }
 
@@ -345,17 +356,15 @@ func TestOpenInterrupted(t *testing.T) {
 
 // TestCloseDuringShutdown closes an engine that another goroutine lets finish its requests: Close must not wait for them.
 func TestCloseDuringShutdown(t *testing.T) {
-	e := open(t, talk, ullm.Backend("ref"))
-	g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once", MaxTokens: 1000, IgnoreEOS: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
+	e, ended := endless(t)
 	draining := make(chan error)
 	go func() { draining <- e.Shutdown(context.Background()) }()
 	for err := error(nil); !errors.Is(err, sched.ErrDraining); { // until it has begun
 		var other *ullm.Generation
 		if other, err = e.Start(t.Context(), ullm.Request{Prompt: "x", MaxTokens: 1}); err == nil {
+			if _, err := other.Next(t.Context()); err != nil {
+				t.Error(err)
+			}
 			other.Close()
 		}
 		e.Freed()
@@ -365,6 +374,9 @@ func TestCloseDuringShutdown(t *testing.T) {
 	}
 	if err := <-draining; !errors.Is(err, sched.ErrCut) {
 		t.Errorf("shutdown: %v", err)
+	}
+	if err := <-ended; !errors.Is(err, sched.ErrCut) {
+		t.Errorf("the answer ended with %v", err)
 	}
 }
 
