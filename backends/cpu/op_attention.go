@@ -13,15 +13,16 @@ const chunk = tensor.AttentionChunk
 
 // attention is the geometry of an operation and the layout of a thread's region for it.
 //
-// A thread takes a tile: consecutive tokens of one sequence and one KV head. Its rows are the query heads of that KV
-// head, token by token. It goes from chunk to chunk, so that a chunk's keys and values are read from memory once for all
-// rows, and within a chunk from block to block of rows, so that a block's scores stay in the nearest cache. A row's
+// A tile is consecutive tokens of one sequence. For one KV head its rows are the query heads of that KV head, token by
+// token. A thread takes a tile and one KV head, or all of them. It goes from chunk to chunk, so that a chunk's keys and
+// values are read from memory once for all rows, and a page's heads, which are neighbours there, soon after each other;
+// within a chunk and head from block to block of rows, so that a block's scores stay in the nearest cache. A row's
 // arithmetic depends on its position alone: not on the tile, not on the block, nor on who computes a chunk.
 type attention struct {
 	tensor.HeadAttr
 	group    int // query heads of one KV head
 	tokens   int // of the largest tile
-	rows     int // of the largest tile: query heads × tokens
+	rows     int // that a thread may have at once: those of the largest tile, or of all heads of a block
 	block    int // rows that are computed together
 	width    int // HeadDim padded to whole panels
 	partials int // rows of single chunks that the stage holds, where tiles are split
@@ -52,10 +53,10 @@ const (
 func newAttention(h tensor.HeadAttr, k *simd.Kernels, threads, pages int) *attention {
 	a := &attention{HeadAttr: h, group: h.QueryHeads / h.KVHeads, width: panelsOf(h.HeadDim) * simd.PanelRows}
 	a.tokens = max(1, tileRows/a.group)
-	a.rows = a.tokens * a.group
 	a.block = k.AttentionRows()
-	if threads > 1 { // enough for as many sequences as are too few to keep the threads busy
-		few := (pieces*threads + h.KVHeads - 1) / h.KVHeads
+	a.rows = max(a.tokens*a.group, a.block*h.KVHeads)
+	if threads > 1 { // enough for as many sequences as are too few to keep two threads busy, or more threads head by head
+		few := max(3, (pieces*threads+h.KVHeads-1)/h.KVHeads)
 		a.partials = few * h.QueryHeads * ((pages + chunkPages - 1) / chunkPages)
 	}
 	place := func(values int) int {
@@ -89,6 +90,13 @@ type tile struct {
 	partial      int32 // and of its partial rows
 }
 
+// division is how tiles become pieces of work.
+type division struct {
+	heads   int // of a piece: one or all KV heads
+	segment int // chunks of a piece; 0: all
+	pieces  int
+}
+
 func (b *binder) attention(n *tensor.Node) launch {
 	q, tok := b.operand(n.In[0]), b.operand(n.In[1])
 	keys, values, sl := b.cache(n.In[2], true), b.cache(n.In[3], false), b.slots(n.In[4])
@@ -105,30 +113,34 @@ func (b *binder) attention(n *tensor.Node) launch {
 		last := tok.ints(r)[int(tl.first+tl.count-1)*tensor.TokenColumns:]
 		return sl.pages(last[tensor.TokenSlot])[:last[tensor.TokenPosition]/tokens+1]
 	}
-	attendTo := func(t *thread, r *run, tl *tile, head int) attend {
+	attendTo := func(t *thread, r *run, tl *tile, head, heads int) attend {
 		row := tok.ints(r)[int(tl.first)*tensor.TokenColumns:]
-		w := attend{a: a, t: t, kernels: d.kernels, keys: keys, values: values, list: &lists[t.index], head: head,
+		w := attend{a: a, t: t, kernels: d.kernels, keys: keys, values: values, list: &lists[t.index], first: head, heads: heads,
 			pages: pagesOf(r, tl), start: int(row[tensor.TokenPosition]), count: int(tl.count)}
 		w.q, w.o = q.floats2(r, int(tl.first), w.count), o.floats2(r, int(tl.first), w.count)
 		return w
 	}
-	splitTo := func(t *thread, r *run, tl *tile, head int) attend {
-		w := attendTo(t, r, tl, head)
-		w.partials = pointer(r.arena, partials+(int(tl.partial)+head*int(tl.chunks)*w.rows())*a.partialBytes())
+	splitTo := func(t *thread, r *run, tl *tile, head, heads int) attend {
+		w := attendTo(t, r, tl, head, heads)
+		w.partials = pointer(r.arena, partials+int(tl.partial)*a.partialBytes())
+		w.chunks = int(tl.chunks)
 		return w
 	}
-	var list []tile // of the run
+	// Of the run:
+	var list []tile
+	var div division
 	whole := func(t *thread, r *run, lo, hi int) {
+		turns := a.KVHeads / div.heads
 		for i := lo; i < hi; i++ {
-			w := attendTo(t, r, &list[i/a.KVHeads], i%a.KVHeads)
-			if next := i + 1; next < len(list)*a.KVHeads {
-				w.after, w.afterHead = pagesOf(r, &list[next/a.KVHeads]), next%a.KVHeads
+			w := attendTo(t, r, &list[i/turns], i%turns*div.heads, div.heads)
+			if next := i + 1; next < len(list)*turns {
+				w.after, w.afterHead = pagesOf(r, &list[next/turns]), next%turns*div.heads
 			}
 			w.whole()
 		}
 	}
-	segment := 0 // chunks of a piece of a tile
 	split := func(t *thread, r *run, lo, hi int) {
+		turns := a.KVHeads / div.heads
 		for i := lo; i < hi; i++ {
 			at := 0
 			for at+1 < len(list) && int(list[at+1].item) <= i {
@@ -136,14 +148,14 @@ func (b *binder) attention(n *tensor.Node) launch {
 			}
 			tl := &list[at]
 			n := i - int(tl.item)
-			w := splitTo(t, r, tl, n%a.KVHeads)
-			first := n / a.KVHeads * segment
-			w.split(first, min(first+segment, int(tl.chunks)))
+			w := splitTo(t, r, tl, n%turns*div.heads, div.heads)
+			first := n / turns * div.segment
+			w.split(first, min(first+div.segment, int(tl.chunks)))
 		}
 	}
 	merge := func(t *thread, r *run, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			w := splitTo(t, r, &list[i/a.KVHeads], i%a.KVHeads)
+			w := splitTo(t, r, &list[i/a.KVHeads], i%a.KVHeads, 1)
 			w.mergeSplit()
 		}
 	}
@@ -158,13 +170,12 @@ func (b *binder) attention(n *tensor.Node) launch {
 		}
 		list = unsafe.Slice((*tile)(pointer(r.arena, stage)), count)
 		list = list[:a.cut(list, table, threads)]
-		var items int
-		if segment, items = a.split(list, threads); segment > 0 {
-			d.pool.do(r, items, 1, split)
-			d.pool.do(r, len(list)*a.KVHeads, 1, merge)
+		if div = a.divide(list, threads); div.segment == 0 {
+			d.pool.do(r, div.pieces, 1, whole)
 			return nil
 		}
-		d.pool.do(r, len(list)*a.KVHeads, 1, whole)
+		d.pool.do(r, div.pieces, 1, split)
+		d.pool.do(r, len(list)*a.KVHeads, 1, merge)
 		return nil
 	}
 }
@@ -188,34 +199,41 @@ func (a *attention) cut(list []tile, table []int32, threads int) (n int) {
 	return n
 }
 
-// split decides whether tiles are split into segments of so many chunks, which is 0 where they are not, and into how many
-// pieces: where the longest tile would keep a thread at work when the others have finished.
-func (a *attention) split(list []tile, threads int) (segment, items int) {
-	total, longest, rows := 0, 0, 0
+// divide cuts tiles into pieces. A piece has all heads where that leaves enough pieces, since memory delivers neighbours
+// faster, and one where tiles are wide or the work is little. Tiles are split into segments of a few chunks where the
+// longest would keep a thread at work when the others have finished.
+func (a *attention) divide(list []tile, threads int) division {
+	total, longest, rows, narrow := 0, 0, 0, true
 	for i := range list {
 		t := &list[i]
 		total += int(t.chunks)
 		longest = max(longest, int(t.chunks))
 		t.partial = int32(rows)
 		rows += int(t.count) * a.QueryHeads * int(t.chunks)
-		if int(t.count)*a.group > a.block {
-			return 0, 0
+		narrow = narrow && int(t.count)*a.group <= a.block
+	}
+	splits := narrow && threads > 1 && rows <= a.partials
+	for _, heads := range []int{a.KVHeads, 1} {
+		turns := a.KVHeads / heads
+		if heads > 1 && (!narrow || longest == 1 || total < pieces*threads) {
+			continue
 		}
+		if threads == 1 || longest*threads*2 <= total*turns {
+			return division{heads: heads, pieces: len(list) * turns}
+		}
+		segment := max(1, total*turns/(pieces*threads))
+		if !splits || segment >= longest {
+			continue
+		}
+		d := division{heads: heads, segment: segment}
+		for i := range list {
+			t := &list[i]
+			t.item = int32(d.pieces)
+			d.pieces += (int(t.chunks) + segment - 1) / segment * turns
+		}
+		return d
 	}
-	total *= a.KVHeads
-	if threads == 1 || rows > a.partials || longest*threads*2 <= total {
-		return 0, 0
-	}
-	segment = max(1, total/(pieces*threads))
-	if segment >= longest {
-		return 0, 0
-	}
-	for i := range list {
-		t := &list[i]
-		t.item = int32(items)
-		items += (int(t.chunks) + segment - 1) / segment * a.KVHeads
-	}
-	return segment, items
+	return division{heads: 1, pieces: len(list) * a.KVHeads}
 }
 
 // follows tells whether token t stands behind token t−1 in the same sequence.

@@ -90,7 +90,7 @@ func (c *attending) step(start, count int) []byte {
 // TestAttentionThreads: neither the number of threads, among which one long sequence is split, nor the tokens beside it
 // change a bit of a token's attention.
 func TestAttentionThreads(t *testing.T) {
-	const length, many = 1560, 60
+	const length, many = 2072, 60 // nine chunks: two threads split them with all heads, seven head by head
 	formats := []tensor.Format{tensor.F16, tensor.Q8_0, tensor.F32, tensor.BF16}
 	shapes := []tensor.HeadAttr{{QueryHeads: 5, KVHeads: 1, HeadDim: 32}, {QueryHeads: 4, KVHeads: 2, HeadDim: 64}}
 	if testing.Short() {

@@ -6,20 +6,22 @@ import (
 	"github.com/ullm/ullm/backends/cpu/internal/simd"
 )
 
-// attend is one KV head's part of a tile at work.
+// attend is a tile at work, or some KV heads' part of it.
 type attend struct {
 	a            *attention
 	t            *thread
 	kernels      *simd.Kernels
 	keys, values *cache
 	list         *pageLists
-	head         int     // KV head
+	first, heads int     // KV heads that are computed
+	head         int     // the one at hand
 	pages        []int32 // up to the last token's
 	start, count int     // position of the first token, tokens
 	after        []int32 // pages of the tile that the thread takes next, which are asked for at the end of this one
 	afterHead    int
 	q, o         []float32
-	partials     unsafe.Pointer // where the tile is split: a row for each chunk and row
+	partials     unsafe.Pointer // where the tile is split: a row for each head, chunk and row
+	chunks       int            // and how many chunks it has
 	kp, vp       simd.Pages     // of the chunk
 }
 
@@ -33,7 +35,7 @@ type running struct{ peak, total float32 }
 
 const runningWords = int(unsafe.Sizeof(running{}) / 4)
 
-// rows is the number of the tile's rows.
+// rows is the number of the tile's rows of one head.
 func (w *attend) rows() int { return w.count * w.a.group }
 
 // last is the position of the tile's last token.
@@ -49,6 +51,17 @@ func (w *attend) states(at, n int) []running {
 	return unsafe.Slice((*running)(pointer(w.t.local, at)), n)
 }
 
+// base is where the rows of the head at hand begin among those of all heads in the thread's region.
+func (w *attend) base() int { return (w.head - w.first) * w.rows() }
+
+// each runs f for each head.
+func (w *attend) each(f func()) {
+	for h := range w.heads {
+		w.head = w.first + h
+		f()
+	}
+}
+
 // block is rows of values in the thread's region.
 func (w *attend) block(at, width int) simd.Block {
 	return simd.Block{At: pointer(w.t.local, at), Stride: 4 * width}
@@ -57,43 +70,48 @@ func (w *attend) block(at, width int) simd.Block {
 // whole computes the tile.
 func (w *attend) whole() {
 	a, rows := w.a, w.rows()
-	w.scale()
+	w.each(w.scale)
 	for first := 0; first <= w.last(); first += chunk {
-		w.load(first)
-		for lo := 0; lo < rows; lo += a.block {
-			hi := min(lo+a.block, rows)
-			lo := max(lo, (first-w.start)*a.group) // the rows before see nothing of this chunk
-			if lo >= hi {
-				continue
+		w.each(func() {
+			w.load(first)
+			for lo := 0; lo < rows; lo += a.block {
+				hi := min(lo+a.block, rows)
+				lo := max(lo, (first-w.start)*a.group) // the rows before see nothing of this chunk
+				if lo >= hi {
+					continue
+				}
+				part, now := w.block(a.part, a.width), w.states(a.now, hi-lo)
+				if first == 0 {
+					part, now = w.block(a.sum+4*(w.base()+lo)*a.width, a.width), w.states(a.state, w.base()+hi)[w.base()+lo:]
+				}
+				w.chunk(first, lo, hi, part, now)
+				if first > 0 {
+					w.merge(lo, part, now)
+				}
 			}
-			part, now := w.block(a.part, a.width), w.states(a.now, hi-lo)
-			if first == 0 {
-				part, now = w.block(a.sum+4*lo*a.width, a.width), w.states(a.state, rows)[lo:hi]
-			}
-			w.chunk(first, lo, hi, part, now)
-			if first > 0 {
-				w.merge(lo, part, now)
-			}
-		}
+		})
 	}
-	w.finish()
+	w.each(w.finish)
 }
 
 // split computes chunks [from, to) of the tile, which is at most a block, and leaves each chunk's rows to mergeSplit.
 func (w *attend) split(from, to int) {
-	w.scale()
+	w.each(w.scale)
 	for c := from; c < to; c++ {
 		lo := max(0, (c*chunk-w.start)*w.a.group)
-		w.load(c * chunk)
-		part, now := w.partial(c, lo)
-		w.chunk(c*chunk, lo, w.rows(), part, now)
+		w.each(func() {
+			w.load(c * chunk)
+			part, now := w.partial(c, lo)
+			w.chunk(c*chunk, lo, w.rows(), part, now)
+		})
 	}
 }
 
-// mergeSplit merges the chunks that split left, from left to right.
+// mergeSplit merges the chunks that split left of one head, from left to right.
 func (w *attend) mergeSplit() {
 	a, rows := w.a, w.rows()
-	for c := range w.last()/chunk + 1 {
+	w.head = w.first
+	for c := range w.chunks {
 		lo := max(0, (c*chunk-w.start)*a.group)
 		part, now := w.partial(c, lo)
 		if c > 0 {
@@ -109,17 +127,17 @@ func (w *attend) mergeSplit() {
 // partial is where the rows of a chunk lie from row lo on, and their states.
 func (w *attend) partial(c, lo int) (simd.Block, []running) {
 	rows, stride := w.rows(), 4*w.a.width
-	at := unsafe.Add(w.partials, c*rows*w.a.partialBytes())
+	at := unsafe.Add(w.partials, (w.head*w.chunks+c)*rows*w.a.partialBytes())
 	states := unsafe.Slice((*running)(unsafe.Add(at, rows*stride)), rows)
 	return simd.Block{At: unsafe.Add(at, lo*stride), Stride: stride}, states[lo:]
 }
 
-// scale makes the tile's queries ready, row by row.
+// scale makes the queries of the head at hand ready, row by row.
 func (w *attend) scale() {
 	a, dim := w.a, w.a.HeadDim
 	for i := range w.count {
 		from := w.q[(i*a.QueryHeads+w.head*a.group)*dim:][:a.group*dim]
-		w.kernels.Scale(w.floats(a.q+4*i*a.group*dim, a.group*dim), from, a.Scale)
+		w.kernels.Scale(w.floats(a.q+4*(w.base()+i*a.group)*dim, a.group*dim), from, a.Scale)
 	}
 }
 
@@ -133,10 +151,14 @@ func (w *attend) load(first int) {
 	w.keys.list(w.kp.At, pages[:n], w.head)
 	w.values.list(w.vp.At, pages[:n], w.head)
 	if w.direct() {
-		// Keys are read while the chunk's values are asked for, those while the next keys are: the next chunk's or tile's.
+		// Keys are read while the chunk's values are asked for, those while the next keys are: the next head's, chunk's or
+		// tile's.
 		w.kp.Next, w.vp.Next = l.values[:n], l.ahead[:n]
 		copy(l.ahead[:n], l.keys[:n])
-		next, head := pages[n:], w.head
+		next, head := pages, w.head+1
+		if head == w.first+w.heads {
+			next, head = pages[n:], w.first
+		}
 		if len(next) == 0 {
 			next, head = w.after, w.afterHead
 		}
@@ -156,7 +178,7 @@ func (w *attend) chunk(first, lo, hi int, part simd.Block, now []running) {
 	a, k, rows := w.a, w.kernels, hi-lo
 	n := min(chunk, w.start+(hi-1)/a.group+1-first) // positions that the last row sees
 	pages := (n + tokens - 1) / tokens
-	queries, scores := w.block(a.q+4*lo*a.HeadDim, a.HeadDim), w.block(a.scores, scoreStride)
+	queries, scores := w.block(a.q+4*(w.base()+lo)*a.HeadDim, a.HeadDim), w.block(a.scores, scoreStride)
 	if w.direct() {
 		kp := w.kp
 		kp.At = kp.At[:pages]
@@ -183,6 +205,7 @@ func (w *attend) chunk(first, lo, hi int, part simd.Block, now []running) {
 // merge adds what rows from lo on summed up over a chunk to what stands left of it.
 func (w *attend) merge(lo int, part simd.Block, now []running) {
 	a := w.a
+	lo += w.base()
 	state := w.states(a.state, lo+len(now))[lo:]
 	var few [maxBlock]float32 // e to the difference of the peaks
 	shift := few[:len(now)]
@@ -210,9 +233,9 @@ func abs(x float32) float32 { return max(x, -x) }
 
 // finish divides the sums by the weights' totals.
 func (w *attend) finish() {
-	a, dim := w.a, w.a.HeadDim
-	for i, s := range w.states(a.state, w.rows()) {
+	a, dim, base := w.a, w.a.HeadDim, w.base()
+	for i, s := range w.states(a.state, base+w.rows())[base:] {
 		at := (i/a.group*a.QueryHeads + w.head*a.group + i%a.group) * dim
-		w.kernels.Scale(w.o[at:][:dim], w.floats(a.sum+4*i*a.width, dim), 1/s.total)
+		w.kernels.Scale(w.o[at:][:dim], w.floats(a.sum+4*(base+i)*a.width, dim), 1/s.total)
 	}
 }
