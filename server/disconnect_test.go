@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +23,9 @@ import (
 // endless is a request that runs to the end of the context.
 const endless = `{"prompt":"Once upon a time","ignore_eos":true,"max_tokens":100000,"n":%d,"stream":%t,"logprobs":20}`
 
-// TestDisconnect goes away in the middle of answers and counts the steps until the pages are free.
+// TestDisconnect goes away in the middle of answers: their pages become free, and nobody generates for those who have gone.
 func TestDisconnect(t *testing.T) {
-	f := serve(t, "talk", ullm.Options{Backend: "ref"})
+	f := serve(t, "talk", unending)
 	for _, c := range []struct {
 		n      int
 		stream bool
@@ -55,15 +56,16 @@ func TestDisconnect(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// Far fewer tokens than the contexts hold: nobody generated for those who had gone.
-	if s := f.engine.Stats(); s.GeneratedTokens > 8*300 {
-		t.Errorf("%d tokens were generated", s.GeneratedTokens)
+	// Fewer tokens than one context holds, of eight: nobody generated for those who had gone.
+	if s, context := f.engine.Stats(), f.engine.Info().Sizing.Context; context < 60_000 || s.GeneratedTokens > int64(context) {
+		t.Errorf("%d tokens were generated in contexts of %d", s.GeneratedTokens, context)
 	}
 }
 
-// TestAbortedStep closes a generation and counts the steps that its pages outlive: those in flight, and one more.
+// TestAbortedStep closes a generation and counts the steps that its pages outlive: those in flight, and the one that is
+// being planned.
 func TestAbortedStep(t *testing.T) {
-	e := openEngine(t, "talk", ullm.Options{Backend: "ref"})
+	e := openEngine(t, "talk", unending)
 	for range 20 {
 		g, err := e.Start(t.Context(), ullm.Request{Prompt: "Once upon a time", IgnoreEOS: true})
 		if err != nil {
@@ -74,10 +76,10 @@ func TestAbortedStep(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := e.Stats().Steps
 		g.Close()
+		before := e.Stats().Steps // not earlier: any number may pass between two lines
 		for s := e.Stats(); s.Running > 0; s = e.Stats() {
-			if s.Steps > before+3 {
+			if s.Steps > before+1 {
 				t.Fatalf("%d steps after the abort: %+v", s.Steps-before, s)
 			}
 		}
@@ -89,7 +91,19 @@ func TestAbortedStep(t *testing.T) {
 
 // TestClientThatReadsNothing sends requests and never reads: others are served meanwhile, and the engine does not wait.
 func TestClientThatReadsNothing(t *testing.T) {
-	f := serve(t, "talk", ullm.Options{})
+	f := &fixture{t: t, engine: openEngine(t, "talk", ullm.Options{})}
+	f.server = server.New(f.engine)
+	h := httptest.NewUnstartedServer(f.server)
+	h.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetWriteBuffer(1 << 12) // whatever this machine's connections would hold
+		return ctx
+	}
+	h.Start()
+	t.Cleanup(func() {
+		h.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	f.url = h.URL
 	address := strings.TrimPrefix(f.url, "http://")
 	for _, stream := range []bool{true, false} {
 		conn, err := net.Dial("tcp", address)
@@ -108,6 +122,9 @@ func TestClientThatReadsNothing(t *testing.T) {
 		if got.Choices[0].Text != " jumps over the lazy dog." {
 			t.Errorf("%+v", got)
 		}
+	}
+	for f.engine.Stats().GeneratedTokens < 8*1000 {
+		time.Sleep(time.Millisecond)
 	}
 	f.idle() // the answers are complete although nobody reads them
 	ctx, cancel := context.WithCancel(t.Context())

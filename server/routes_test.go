@@ -183,7 +183,7 @@ func TestLoadingAndDraining(t *testing.T) {
 	f.server.Progress("load", 3, 10)
 	ready(503, status{"loading", "load", 3, 10})
 	refused()
-	f.engine = openEngine(t, "talk", ullm.Options{Backend: "ref", RopeScaling: longer, KVCacheTokens: 1 << 17})
+	f.engine = openEngine(t, "talk", unending)
 	f.server.Attach(f.engine)
 	ready(200, status{Status: "ready"})
 
@@ -225,9 +225,12 @@ func TestLoadingAndDraining(t *testing.T) {
 // longer gives the model a context that no test lives to see the end of.
 const longer = `{"rope_type":"linear","factor":64}`
 
+// unending has room for some answers that are as long.
+var unending = ullm.Options{Backend: "ref", RopeScaling: longer, KVCacheTokens: 1 << 17}
+
 // TestCutStreams drains with no time left: open streams end with an error event, and whole answers with 503.
 func TestCutStreams(t *testing.T) {
-	f := serve(t, "talk", ullm.Options{Backend: "ref", RopeScaling: longer})
+	f := serve(t, "talk", unending)
 	body := `{"prompt":"Once upon","max_tokens":60000,"ignore_eos":true,"stream":true}`
 	resp, err := http.Post(f.url+"/v1/completions", "application/json", strings.NewReader(body))
 	if err != nil {
@@ -263,7 +266,7 @@ func TestCutStreams(t *testing.T) {
 }
 
 func TestQueueFull(t *testing.T) {
-	f := serve(t, "talk", ullm.Options{Backend: "ref", MaxBatchSeqs: 1, MaxQueue: 1, RopeScaling: longer})
+	f := serve(t, "talk", ullm.Options{Backend: "ref", MaxBatchSeqs: 1, MaxQueue: 1, RopeScaling: longer, KVCacheTokens: 1 << 17})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	begin := func() {
