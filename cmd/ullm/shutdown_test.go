@@ -111,6 +111,17 @@ func (d *daemon) draining() {
 	}
 }
 
+// measures waits until a line is among the metrics.
+func (d *daemon) measures(line string) {
+	d.t.Helper()
+	for {
+		if _, metrics := d.get("/metrics"); strings.Contains(metrics, "\n"+line+"\n") {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // longer gives the model a context that no test lives to see the end of.
 const longer = `{"rope_type":"linear","factor":64}`
 
@@ -137,10 +148,12 @@ func TestShutdown(t *testing.T) {
 			}
 		},
 		"streams finish": func(t *testing.T) {
-			d := start(t, nil, patient(t)...).ready()
+			d := start(t, nil, patient(t, "--rope-scaling", longer)...).ready()
 			streams := []*answer{d.stream(600), d.stream(500), d.stream(400)}
+			held := d.stream(60_000) // keeps the server alive until the test has looked
 			d.signal(syscall.SIGTERM)
 			d.draining()
+			held.resp.Body.Close()
 			for i, s := range streams {
 				last := s.end()
 				if want := 600 - 100*i; s.n != want+1 || !strings.Contains(last, `"finish_reason":"length"`) {
@@ -150,8 +163,8 @@ func TestShutdown(t *testing.T) {
 			d.stopped(0)
 		},
 		"streams are cut": func(t *testing.T) {
-			d := start(t, nil, talk(t), "--backend", "ref", "--drain-timeout", "50ms").ready()
-			streams := []*answer{d.stream(1000), d.stream(1000)}
+			d := start(t, nil, patient(t, "--rope-scaling", longer, "--drain-timeout", "50ms")...).ready()
+			streams := []*answer{d.stream(60_000), d.stream(60_000)}
 			d.signal(os.Interrupt)
 			for _, s := range streams {
 				var e struct {
@@ -177,12 +190,7 @@ func TestShutdown(t *testing.T) {
 				b, _ := io.ReadAll(resp.Body)
 				waited <- string(b)
 			}()
-			for { // until that request is the one that waits: a probe before it would take its place
-				if _, metrics := d.get("/metrics"); strings.Contains(metrics, "\nullm_requests_waiting 1\n") {
-					break
-				}
-				time.Sleep(time.Millisecond)
-			}
+			d.measures("ullm_requests_waiting 1") // that is the one: a probe before it would take its place
 			resp := d.post("/v1/completions", `{"prompt":"x","max_tokens":1}`)
 			resp.Body.Close()
 			if resp.StatusCode != http.StatusTooManyRequests {
@@ -218,13 +226,16 @@ func TestShutdown(t *testing.T) {
 			}
 			defer conn.Close()
 			_ = conn.(*net.TCPConn).SetReadBuffer(1 << 10)
-			body := `{"prompt":"Once upon a time","ignore_eos":true,"n":4,"stream":true,"logprobs":20,"max_tokens":100000}`
+			// Complete, it is more than the connection's buffers take.
+			body := `{"prompt":["a","b","c","d"],"ignore_eos":true,"n":4,"stream":true,"logprobs":20,"max_tokens":900}`
 			fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-			if _, err := conn.Read(make([]byte, 12)); err != nil { // the answer has begun
-				t.Fatal(err)
-			}
+			d.measures("ullm_generated_tokens_total 14400")
+			d.measures("ullm_requests_running 0")
 			d.signal(syscall.SIGTERM)
 			d.stopped(3)
+			if !strings.Contains(d.log(), "a client did not read its answer") {
+				t.Error("the log does not say who was cut off")
+			}
 		},
 		"twice": func(t *testing.T) {
 			for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {

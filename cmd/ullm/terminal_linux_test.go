@@ -60,12 +60,14 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 	}
 	go func() {
 		b := make([]byte, 4096)
+		told := 0
 		for {
 			n, err := pty.Read(b)
 			x.mu.Lock()
 			x.text.Write(b[:n])
+			asked := bytes.Count(x.text.Bytes(), []byte("\x1b[6n")) // where is the cursor? A read may end within the question
 			x.mu.Unlock()
-			for range bytes.Count(b[:n], []byte("\x1b[6n")) { // where is the cursor?
+			for ; told < asked; told++ {
 				_, _ = pty.WriteString("\x1b[24;1R")
 			}
 			if err != nil {

@@ -69,8 +69,8 @@ func TestWindows(t *testing.T) {
 		}
 	})
 	t.Run("twice", func(t *testing.T) {
-		d := w.start(t, talk, "--backend", "ref")
-		s := d.stream(1000)
+		d := w.start(t, talk, "--backend", "ref", "--kv-cache-tokens", "65536", "--rope-scaling", longer)
+		s := d.stream(60_000)
 		defer s.resp.Body.Close()
 		d.signal(os.Interrupt)
 		d.draining()
