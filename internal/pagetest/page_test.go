@@ -67,7 +67,7 @@ func openOn(t *testing.T, model string, o ullm.Options, opts ...server.Option) *
 	}
 	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.UserDataDir(profile), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		chromedp.WindowSize(1100, 800))
+		chromedp.WindowSize(1100, 800), chromedp.WSURLReadTimeout(patience))
 	allocator, stopBrowser := chromedp.NewExecAllocator(context.Background(), flags...)
 	ctx, closeTab := chromedp.NewContext(allocator)
 	b := &browser{t: t, ctx: ctx, url: s.URL, engine: engine}
