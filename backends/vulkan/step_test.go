@@ -24,14 +24,20 @@ type compiled struct {
 // compile uploads and compiles sums.
 func compile(t *testing.T, d tensor.Device, cols, n int) *compiled {
 	t.Helper()
+	g, spec := sums(cols, n)
+	return compileGraph(t, d, g, spec)
+}
+
+// compileGraph uploads a graph's only weight and compiles the graph.
+func compileGraph(t *testing.T, d tensor.Device, g *tensor.Graph, spec tensor.WeightSpec) *compiled {
+	t.Helper()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	g, spec := sums(cols, n)
-	w, err := d.Upload(context.Background(), spec, rows{cols})
+	w, err := d.Upload(context.Background(), spec, rows{spec.Cols})
 	must(err)
 	plan, err := d.Plan(g)
 	must(err)
@@ -130,11 +136,14 @@ func TestStartAllocatesNothing(t *testing.T) {
 // TestHung gives a device no time: it is lost, everything that waits for it fails, and nothing waits for it in the end.
 func TestHung(t *testing.T) {
 	d := open(t, vulkan.Options{Patience: time.Nanosecond})
-	const cols, n = 256, 1 << 16
-	c := compile(t, d, cols, n)
+	const count, cols, n = 64, 256, 1 << 16 // far more work than may be done before somebody looks, on a busy machine too
+	_, spec := sums(cols, n)
+	g := tensor.NewGraph("long")
+	g.Output(g.Linear(g.Input(0, tensor.F32, tensor.Static(count), cols), 0, g.Weight(spec)))
+	c := compileGraph(t, d, g, spec)
 	var steps []tensor.Step
 	for range 2 {
-		s, err := c.Start(all(cols, 1))
+		s, err := c.Start(all(count*cols, 1))
 		if err != nil && !errors.Is(err, tensor.ErrDeviceLost) {
 			t.Fatal(err)
 		}
@@ -147,7 +156,7 @@ func TestHung(t *testing.T) {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}
-	if _, err := c.Start(all(cols, 1)); !errors.Is(err, tensor.ErrDeviceLost) {
+	if _, err := c.Start(all(count*cols, 1)); !errors.Is(err, tensor.ErrDeviceLost) {
 		t.Errorf("starting on a lost device: %v", err)
 	}
 	c.close(t)
