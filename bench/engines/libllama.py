@@ -93,7 +93,9 @@ class Llama:
             sys.exit(f"{path}: llama.cpp does not write its state")
 
     def load(self, path):
-        count = ctypes.c_size_t()
-        if not self.call("llama_state_seq_load_file", ctypes.c_size_t, (POINTER, self.context), (ctypes.c_char_p, path.encode()),
-                         (INT32, 0), (POINTER, None), (ctypes.c_size_t, 0), (POINTER, ctypes.addressof(count))):
+        # Without room for tokens llama.cpp 0.5.0 reads the file's head alone, and reports success.
+        count, tokens = ctypes.c_size_t(), (INT32 * 1)()
+        read = self.call("llama_state_seq_load_file", ctypes.c_size_t, (POINTER, self.context), (ctypes.c_char_p, path.encode()),
+                         (INT32, 0), (POINTER, ctypes.addressof(tokens)), (ctypes.c_size_t, len(tokens)), (POINTER, ctypes.addressof(count)))
+        if not read or self.call("llama_memory_seq_pos_max", INT32, (POINTER, self.memory), (INT32, 0)) < 0:
             sys.exit(f"{path}: llama.cpp does not read its state")
