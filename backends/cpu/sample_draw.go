@@ -3,7 +3,6 @@ package cpu
 import (
 	"cmp"
 	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/ullm/ullm/backends/cpu/internal/simd"
@@ -32,21 +31,24 @@ func (last weighed) stays(weight uint64, id int32) bool {
 // drawing is what a draw needs.
 type drawing struct {
 	weighing  simd.Weighing
-	limit     float32  // blocks whose largest value / temperature is below it have no weight that counts
-	mark      bool     // find marked weights too
-	totals    []uint64 // of each block: the sum of weights from Least on
-	above     []uint64 // of each block: the sum of weights from High on
+	limit     float32    // values / temperature below it have no weight that counts
+	light     float32    // nor have values up to it
+	turn      int        // whose blocks are summed
+	from      [2]float32 // the weighing's From of either turn
+	low, high [2]float32 // values between them are looked for
+	weights   [simd.SampleBlock]uint64
+	totals    []uint64 // of each block: the sum of weights
+	above     []uint64 // of each block: the sum of weights from weighing.From on
+	marks     []simd.Marks
 	list      []weighed
 	near      []weighed // of lastWithin
-	weighPass body
+	some      []float32 // of sample
+
+	sumPass, sumsPass, markPass body
 }
 
-const (
-	// noWeight is a difference from the peak below which SampleWeight is 0: 41 · ln 2 is 28.42.
-	noWeight = -29
-	// noBound is more than any weight.
-	noBound = 1 << 62
-)
+// noWeight is a difference from the peak below which SampleWeight is 0: 41 · ln 2 is 28.42.
+const noWeight = -29
 
 // draw is rules 3 to 5 of Sample.
 func (s *sampler) draw(p tensor.Sampling, position int32) int32 {
@@ -63,44 +65,48 @@ func (s *sampler) draw(p tensor.Sampling, position int32) int32 {
 		return largest
 	}
 	least := max(1, tensor.MinPWeight(p.MinP))
-	s.weighing = simd.Weighing{Temperature: p.Temperature, Peak: peak, Least: least, Low: noBound, High: noBound}
+	s.weighing = simd.Weighing{Temperature: p.Temperature, Peak: peak, From: float32(least)} // exact: MinPWeight has 24 bits
 	s.limit = peak + max(noWeight, float32(math.Log(float64(least)/tensor.SampleOne))-1e-3)
+	s.light = s.lighter(least)
 	random := func(sum uint64) uint64 { return tensor.Draw(p.Seed, p.Choice, position, sum) }
 	switch all := !(p.TopP < 1); {
 	case p.TopK > 0 && int(p.TopK) < len(s.logits):
-		s.collect(s.limitOfTop(int(p.TopK)))
+		s.collect(s.limitOfTop(int(p.TopK)), least)
 		s.keep(int(p.TopK), p.TopP)
 		return s.drawListed(random)
 	case !all && least > 1: // few are left, as a rule
-		s.collect(s.limit)
+		s.collect(s.limit, least)
 		s.keep(len(s.list), p.TopP)
 		return s.drawListed(random)
 	case all:
-		s.mark = false
-		s.each(s.weighPass)
+		s.each(s.sumPass)
 		return s.drawBlocks(random, weighed{least, math.MaxInt32})
 	}
 	return s.drawBlocks(random, s.lastOfTopP(p.TopP))
 }
 
-// weighBlocks fills totals and, if marks are wanted, above and the lane's list of marked weights.
-func (s *sampler) weighBlocks(t *thread, _ *run, lo, hi int) {
-	l := &s.lanes[t.index]
-	for b := lo; b < hi; b++ {
-		s.totals[b], s.above[b] = 0, 0
-		switch x := s.block(b); {
-		case s.heights[b]/s.weighing.Temperature < s.limit:
-		case !s.mark:
-			s.totals[b] = s.kernels.WeighSum(&s.weighing, x)
-		default:
-			s.totals[b], s.above[b] = s.kernels.Weigh(&s.weighing, x, &l.weights)
-			for i, marks := range l.weights.In {
-				for ; marks != 0; marks &= marks - 1 {
-					at := 64*i + bits.TrailingZeros64(marks)
-					l.marked = append(l.marked, weighed{l.weights.W[at], int32(b*simd.SampleBlock + at)})
-				}
-			}
+// stretch is how far blocks from lo on, but before hi, lie side by side and have values above limit, and those blocks.
+func (s *sampler) stretch(lo, hi int, limit float32) (end int, x []float32) {
+	for end = lo; end < hi && s.changed[end] == s.changed[lo] && s.heights[end] > limit; end++ {
+	}
+	row := s.logits
+	if s.changed[lo] {
+		row = s.work
+	}
+	return end, row[lo*simd.SampleBlock : min(end*simd.SampleBlock, len(s.logits))]
+}
+
+// sumBlocks fills totals.
+func (s *sampler) sumBlocks(_ *thread, _ *run, lo, hi int) {
+	for lo < hi {
+		end, x := s.stretch(lo, hi, s.light)
+		if end == lo {
+			s.totals[lo] = 0
+			lo++
+			continue
 		}
+		s.kernels.WeighSum(&s.weighing, x, s.totals[lo:end])
+		lo = end
 	}
 }
 
@@ -110,7 +116,7 @@ func (s *sampler) drawBlocks(random func(sum uint64) uint64, last weighed) int32
 	for _, n := range s.totals {
 		sum += n
 	}
-	w, r := &s.lanes[s.index()].weights, random(sum)
+	w, r := &s.weights, random(sum)
 	for b, n := range s.totals {
 		if r >= n {
 			r -= n
@@ -118,7 +124,7 @@ func (s *sampler) drawBlocks(random func(sum uint64) uint64, last weighed) int32
 		}
 		x := s.block(b)
 		s.kernels.Weigh(&s.weighing, x, w)
-		for i, weight := range w.W[:len(x)] {
+		for i, weight := range w[:len(x)] {
 			if id := int32(b*simd.SampleBlock + i); last.stays(weight, id) {
 				if r < weight {
 					return id
@@ -128,14 +134,6 @@ func (s *sampler) drawBlocks(random func(sum uint64) uint64, last weighed) int32
 		}
 	}
 	return s.largest() // not reached: sums of integers have no order
-}
-
-// index is the lane of the thread that computes what is not shared out.
-func (s *sampler) index() int {
-	if s.single != nil {
-		return s.single.index
-	}
-	return 0
 }
 
 // limitOfTop is a value, divided by the temperature, below which no token is among the k of largest weight.
@@ -156,9 +154,9 @@ func (s *sampler) limitOfTop(k int) float32 {
 // maxSelect bounds the K for which looking at K blocks is cheaper than looking at all.
 const maxSelect = 256
 
-// collect lists the tokens whose value, divided by the temperature, is limit or more and whose weight is Least or more, by
+// collect lists the tokens whose value, divided by the temperature, is limit or more and whose weight is least or more, by
 // id.
-func (s *sampler) collect(limit float32) {
+func (s *sampler) collect(limit float32, least uint64) {
 	s.list = s.list[:0]
 	p := &s.weighing
 	for b, height := range s.heights {
@@ -167,7 +165,7 @@ func (s *sampler) collect(limit float32) {
 		}
 		for i, v := range s.block(b) {
 			if v /= p.Temperature; v >= limit {
-				if w := tensor.SampleWeight(v - p.Peak); w >= p.Least {
+				if w := tensor.SampleWeight(v - p.Peak); w >= least {
 					s.list = append(s.list, weighed{w, int32(b*simd.SampleBlock + i)})
 				}
 			}

@@ -21,7 +21,6 @@ var infinity = float32(math.Inf(1))
 type sampler struct {
 	kernels *simd.Kernels
 	pool    *pool
-	lanes   []lane  // one for each thread
 	single  *thread // computes alone; nil: the pool's threads share each pass
 	run     *run
 
@@ -38,23 +37,15 @@ type sampler struct {
 	drawing
 }
 
-// lane is what one thread needs while threads share a pass.
-type lane struct {
-	weights simd.Weights
-	marked  []weighed
-	_       [64]byte
-}
-
-// newSamplers makes one for each thread; they share the threads' lanes.
+// newSamplers makes one for each thread.
 func newSamplers(p *pool, vocab int) []*sampler {
 	blocks := (vocab + simd.SampleBlock - 1) / simd.SampleBlock
-	lanes := make([]lane, len(p.threads))
 	samplers := make([]*sampler, len(p.threads))
 	for i := range samplers {
-		s := &sampler{kernels: p.kernels, pool: p, lanes: lanes, peaks: make([]float32, blocks), sums: make([]float32, blocks),
+		s := &sampler{kernels: p.kernels, pool: p, peaks: make([]float32, blocks), sums: make([]float32, blocks),
 			changed: make([]bool, blocks), heights: make([]float32, blocks)}
-		s.totals, s.above = make([]uint64, blocks), make([]uint64, blocks)
-		s.peakPass, s.weighPass = s.peakBlocks, s.weighBlocks
+		s.totals, s.above, s.marks = make([]uint64, blocks), make([]uint64, blocks), make([]simd.Marks, blocks)
+		s.peakPass, s.sumPass, s.sumsPass, s.markPass = s.peakBlocks, s.sumBlocks, s.sumsBlocks, s.markBlocks
 		samplers[i] = s
 	}
 	return samplers

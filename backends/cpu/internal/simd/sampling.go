@@ -11,18 +11,11 @@ import (
 // matter, many enough that a row has some hundred blocks.
 const SampleBlock = 256
 
-// Weighing says how logits become weights: tensor.SampleWeight(x/Temperature − Peak), and which ones count. Least, Low
-// and High are at least 1, and Least ≤ Low.
+// Weighing says how logits become weights: tensor.SampleWeight(x/Temperature − Peak). No quotient may be above Peak, which
+// is finite.
 type Weighing struct {
 	Temperature, Peak float32
-	Least             uint64 // weights below it are not summed
-	Low, High         uint64 // weights from Low to below High are marked
-}
-
-// Weights are those of a block, and a bit for each that is marked.
-type Weights struct {
-	W  [SampleBlock]uint64
-	In [SampleBlock / 64]uint64
+	From              float32 // sums may leave out weights below it: a positive integer
 }
 
 // Peaks writes for each block of x, the last of which may be short, its largest value m and Σ e^(x−m). NaNs are passed
@@ -66,41 +59,116 @@ func (k *Kernels) blockPeak(x []float32) (peak, sum float32) {
 	return peak, k.ExpSum(y[:], peak)
 }
 
-// Weigh writes the weights of x, at most a block, to w and marks some. It returns the sums of those from p.Least and from
-// p.High on.
-func (k *Kernels) Weigh(p *Weighing, x []float32, w *Weights) (total, above uint64) {
-	if k.Level < AVX2 || k.Level > AVX512BF16 {
-		return weighGo(p, x, w)
+// Weigh writes the weights of x, at most a block, to w.
+func (k *Kernels) Weigh(p *Weighing, x []float32, w *[SampleBlock]uint64) {
+	if len(x) == 0 || k.Level < AVX2 || k.Level > AVX512BF16 {
+		for i, v := range x {
+			w[i] = tensor.SampleWeight(v/p.Temperature - p.Peak)
+		}
+		return
 	}
 	n := len(x)
 	if n%16 != 0 {
 		whole := padded(x)
 		x, n = whole[:], (n+15)&^15
-	}
-	if n < SampleBlock {
-		w.In = [SampleBlock / 64]uint64{}
 	}
 	weigh := weigh512
 	if k.Level == AVX2 {
 		weigh = weigh256
 	}
-	return weigh((*byte)(unsafe.Pointer(p)), &x[0], n, (*byte)(unsafe.Pointer(w)))
+	weigh((*byte)(unsafe.Pointer(p)), &x[0], n, &w[0])
 }
 
-// WeighSum is Weigh's total alone.
-func (k *Kernels) WeighSum(p *Weighing, x []float32) uint64 {
-	if k.Level < AVX2 || k.Level > AVX512BF16 {
-		return weighSumGo(p, x)
+// WeighSum writes for each block of x, the last of which may be short, the sum of the weights from p.From on.
+func (k *Kernels) WeighSum(p *Weighing, x []float32, totals []uint64) {
+	blocks := len(x) / SampleBlock
+	switch {
+	case blocks == 0:
+	case k.Level == AVX2:
+		sum256((*byte)(unsafe.Pointer(p)), &x[0], blocks, &totals[0])
+	case k.Level >= AVX512 && k.Level <= AVX512BF16:
+		sum512((*byte)(unsafe.Pointer(p)), &x[0], blocks, &totals[0])
+	default:
+		for i := range blocks {
+			_, totals[i] = sumsGo(p, x[i*SampleBlock:][:SampleBlock])
+		}
 	}
-	n := len(x)
-	if n%16 != 0 {
-		whole := padded(x)
-		x, n = whole[:], (n+15)&^15
+	if rest := x[blocks*SampleBlock:]; len(rest) > 0 {
+		whole := padded(rest)
+		k.WeighSum(p, whole[:], totals[blocks:])
 	}
-	if k.Level == AVX2 {
-		return weighSum256((*byte)(unsafe.Pointer(p)), &x[0], n)
+}
+
+// WeighSums is WeighSum with the sums of all weights, too: the sums from p.From on are those above.
+func (k *Kernels) WeighSums(p *Weighing, x []float32, totals, above []uint64) {
+	blocks := len(x) / SampleBlock
+	switch {
+	case blocks == 0:
+	case k.Level == AVX2:
+		sums256((*byte)(unsafe.Pointer(p)), &x[0], blocks, &totals[0], &above[0])
+	case k.Level >= AVX512 && k.Level <= AVX512BF16:
+		sums512((*byte)(unsafe.Pointer(p)), &x[0], blocks, &totals[0], &above[0])
+	default:
+		for i := range blocks {
+			totals[i], above[i] = sumsGo(p, x[i*SampleBlock:][:SampleBlock])
+		}
 	}
-	return weighSum512((*byte)(unsafe.Pointer(p)), &x[0], n)
+	if rest := x[blocks*SampleBlock:]; len(rest) > 0 {
+		whole := padded(rest)
+		k.WeighSums(p, whole[:], totals[blocks:], above[blocks:])
+	}
+}
+
+func sumsGo(p *Weighing, x []float32) (total, above uint64) {
+	for _, v := range x {
+		w := tensor.SampleWeight(v/p.Temperature - p.Peak)
+		if total += w; float64(w) >= float64(p.From) {
+			above += w
+		}
+	}
+	return total, above
+}
+
+// Marks are a bit for each value of a block.
+type Marks [SampleBlock / 64]uint64
+
+// Between marks the values of x that lie above low and below high, in blocks, the last of which may be short.
+func (k *Kernels) Between(x []float32, low, high float32, marks []Marks) {
+	n := len(x) &^ (SampleBlock - 1)
+	switch {
+	case n == 0:
+	case k.Level == AVX2:
+		between256(&x[0], n, low, high, &marks[0][0])
+	case k.Level >= AVX512 && k.Level <= AVX512BF16:
+		between512(&x[0], n, low, high, &marks[0][0])
+	default:
+		clear(marks[:n/SampleBlock])
+		for i, v := range x[:n] {
+			if v > low && v < high {
+				marks[i/SampleBlock][i%SampleBlock/64] |= 1 << (i % 64)
+			}
+		}
+	}
+	if rest := x[n:]; len(rest) > 0 {
+		whole := padded(rest)
+		k.Between(whole[:], low, high, marks[n/SampleBlock:])
+	}
+}
+
+// MassAbove sums the values above limit, in an order that depends on the level. No value is negative.
+func (k *Kernels) MassAbove(x []float32, limit float32) (sum float32) {
+	n := 0
+	if k.Level >= AVX2 && k.Level <= AVX512BF16 {
+		if n = len(x) &^ 31; n > 0 {
+			sum = massAbove(&x[0], n, limit)
+		}
+	}
+	for _, v := range x[n:] {
+		if v > limit {
+			sum += v
+		}
+	}
+	return sum
 }
 
 // CountAbove counts the values above limit.
@@ -117,30 +185,4 @@ func (k *Kernels) CountAbove(x []float32, limit float32) int {
 		}
 	}
 	return count
-}
-
-func weighGo(p *Weighing, x []float32, w *Weights) (total, above uint64) {
-	w.In = [SampleBlock / 64]uint64{}
-	for i, v := range x {
-		weight := tensor.SampleWeight(v/p.Temperature - p.Peak)
-		w.W[i] = weight
-		if weight >= p.Least {
-			total += weight
-		}
-		if weight >= p.High {
-			above += weight
-		} else if weight >= p.Low {
-			w.In[i/64] |= 1 << (i % 64)
-		}
-	}
-	return total, above
-}
-
-func weighSumGo(p *Weighing, x []float32) (total uint64) {
-	for _, v := range x {
-		if w := tensor.SampleWeight(v/p.Temperature - p.Peak); w >= p.Least {
-			total += w
-		}
-	}
-	return total
 }

@@ -14,27 +14,52 @@ func peaks512(x *float32, blocks int, peak *float32, sum *float32)
 //go:noescape
 func peaks256(x *float32, blocks int, peak *float32, sum *float32)
 
-// weighSum512 returns the sum of the weights from Least on of n values, a multiple of 16.
+// sum512 writes, for each block of 256 values, the sum of the weights from From on.
 //
 //go:noescape
-func weighSum512(p *byte, x *float32, n int) uint64
+func sum512(p *byte, x *float32, blocks int, totals *uint64)
 
-// weigh512 writes the weights of n values, a multiple of 16, and marks those from Low to High. It returns the sums of those from Least and from High on.
+// sums512 writes, for each block of 256 values, the sum of all weights and that of those from From on.
 //
 //go:noescape
-func weigh512(p *byte, x *float32, n int, w *byte) (total uint64, above uint64)
+func sums512(p *byte, x *float32, blocks int, totals *uint64, above *uint64)
 
-// weighSum256 returns the sum of the weights from Least on of n values, a multiple of 16.
+// sum256 writes, for each block of 256 values, the sum of the weights from From on.
 //
 //go:noescape
-func weighSum256(p *byte, x *float32, n int) uint64
+func sum256(p *byte, x *float32, blocks int, totals *uint64)
 
-// weigh256 writes the weights of n values, a multiple of 16, and marks those from Low to High. It returns the sums of those from Least and from High on.
+// sums256 writes, for each block of 256 values, the sum of all weights and that of those from From on.
 //
 //go:noescape
-func weigh256(p *byte, x *float32, n int, w *byte) (total uint64, above uint64)
+func sums256(p *byte, x *float32, blocks int, totals *uint64, above *uint64)
+
+// weigh512 writes the weights of n values, a multiple of 16.
+//
+//go:noescape
+func weigh512(p *byte, x *float32, n int, w *uint64)
+
+// weigh256 writes the weights of n values, a multiple of 16.
+//
+//go:noescape
+func weigh256(p *byte, x *float32, n int, w *uint64)
 
 // countAbove counts the values above limit among n, a multiple of 8.
 //
 //go:noescape
 func countAbove(x *float32, n int, limit float32) int
+
+// massAbove sums the values above limit among n, a multiple of 32.
+//
+//go:noescape
+func massAbove(x *float32, n int, limit float32) float32
+
+// between512 sets the bits of those values above low and below high among n, a multiple of 64, and clears the others'.
+//
+//go:noescape
+func between512(x *float32, n int, low float32, high float32, marks *uint64)
+
+// between256 sets the bits of those values above low and below high among n, a multiple of 64, and clears the others'.
+//
+//go:noescape
+func between256(x *float32, n int, low float32, high float32, marks *uint64)

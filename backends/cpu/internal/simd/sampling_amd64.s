@@ -104,6 +104,68 @@ DATA highHalves<>+24(SB)/4, $0x00000000
 DATA highHalves<>+28(SB)/4, $0xffffffff
 GLOBL highHalves<>(SB), RODATA|NOPTR, $32
 
+DATA sumMagic<>+0(SB)/4, $0x4b400093
+DATA sumMagic<>+4(SB)/4, $0x4b400093
+DATA sumMagic<>+8(SB)/4, $0x4b400093
+DATA sumMagic<>+12(SB)/4, $0x4b400093
+DATA sumMagic<>+16(SB)/4, $0x4b400093
+DATA sumMagic<>+20(SB)/4, $0x4b400093
+DATA sumMagic<>+24(SB)/4, $0x4b400093
+DATA sumMagic<>+28(SB)/4, $0x4b400093
+GLOBL sumMagic<>(SB), RODATA|NOPTR, $32
+
+DATA sumHalf<>+0(SB)/4, $0x35000000
+DATA sumHalf<>+4(SB)/4, $0x35000000
+DATA sumHalf<>+8(SB)/4, $0x35000000
+DATA sumHalf<>+12(SB)/4, $0x35000000
+DATA sumHalf<>+16(SB)/4, $0x35000000
+DATA sumHalf<>+20(SB)/4, $0x35000000
+DATA sumHalf<>+24(SB)/4, $0x35000000
+DATA sumHalf<>+28(SB)/4, $0x35000000
+GLOBL sumHalf<>(SB), RODATA|NOPTR, $32
+
+DATA toWhole<>+0(SB)/4, $0x35800000
+DATA toWhole<>+4(SB)/4, $0x35800000
+DATA toWhole<>+8(SB)/4, $0x35800000
+DATA toWhole<>+12(SB)/4, $0x35800000
+DATA toWhole<>+16(SB)/4, $0x35800000
+DATA toWhole<>+20(SB)/4, $0x35800000
+DATA toWhole<>+24(SB)/4, $0x35800000
+DATA toWhole<>+28(SB)/4, $0x35800000
+GLOBL toWhole<>(SB), RODATA|NOPTR, $32
+
+DATA wholes<>+0(SB)/4, $0x4b000000
+DATA wholes<>+4(SB)/4, $0x4b000000
+DATA wholes<>+8(SB)/4, $0x4b000000
+DATA wholes<>+12(SB)/4, $0x4b000000
+DATA wholes<>+16(SB)/4, $0x4b000000
+DATA wholes<>+20(SB)/4, $0x4b000000
+DATA wholes<>+24(SB)/4, $0x4b000000
+DATA wholes<>+28(SB)/4, $0x4b000000
+GLOBL wholes<>(SB), RODATA|NOPTR, $32
+
+DATA fractions<>+0(SB)/4, $0x41000000
+DATA fractions<>+4(SB)/4, $0x41000000
+DATA fractions<>+8(SB)/4, $0x41000000
+DATA fractions<>+12(SB)/4, $0x41000000
+DATA fractions<>+16(SB)/4, $0x41000000
+DATA fractions<>+20(SB)/4, $0x41000000
+DATA fractions<>+24(SB)/4, $0x41000000
+DATA fractions<>+28(SB)/4, $0x41000000
+GLOBL fractions<>(SB), RODATA|NOPTR, $32
+
+DATA starts<>+0(SB)/4, $0x60000000
+DATA starts<>+4(SB)/4, $0x20000000
+DATA starts<>+8(SB)/4, $0x60000000
+DATA starts<>+12(SB)/4, $0x20000000
+GLOBL starts<>(SB), RODATA|NOPTR, $16
+
+DATA wholeBits<>+0(SB)/8, $0x0000000000000014
+DATA wholeBits<>+8(SB)/8, $0x0000000000000000
+DATA wholeBits<>+16(SB)/8, $0x0000000000000014
+DATA wholeBits<>+24(SB)/8, $0x0000000000000000
+GLOBL wholeBits<>(SB), RODATA|NOPTR, $32
+
 DATA poly0<>+0(SB)/4, $0x39218489
 DATA poly0<>+4(SB)/4, $0x39218489
 DATA poly0<>+8(SB)/4, $0x39218489
@@ -1320,517 +1382,1084 @@ test:
 	VZEROUPPER
 	RET
 
-// func weighSum512(p *byte, x *float32, n int) uint64
-// Requires: AVX, AVX2, AVX512F
-TEXT ·weighSum512(SB), NOSPLIT, $0-32
-	MOVQ         p+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), DX
-	VBROADCASTSS (DI), Z31
-	VBROADCASTSS 4(DI), Z30
-	VPBROADCASTQ 8(DI), Z15
-	VPBROADCASTQ 16(DI), Z14
-	VPBROADCASTQ 24(DI), Z13
-	VBROADCASTSS log2e<>+0(SB), Z29
-	VBROADCASTSS half<>+0(SB), Z28
-	VBROADCASTSS least<>+0(SB), Z27
-	VBROADCASTSS seventeen<>+0(SB), Z19
-	VBROADCASTSS one<>+0(SB), Z18
-	VBROADCASTSS sixteen<>+0(SB), Z17
-	VPBROADCASTQ lowHalves<>+0(SB), Z16
-	VBROADCASTSS scaled0<>+0(SB), Z20
-	VBROADCASTSS scaled1<>+0(SB), Z21
-	VBROADCASTSS scaled2<>+0(SB), Z22
-	VBROADCASTSS scaled3<>+0(SB), Z23
-	VBROADCASTSS scaled4<>+0(SB), Z24
-	VBROADCASTSS scaled5<>+0(SB), Z25
-	VBROADCASTSS scaled6<>+0(SB), Z26
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z11, Z11, Z11
-	MOVL         (DI), R9
-	SUBL         $0x3f800000, R9
-	SUBQ         $0x20, DX
-	JLT          rest
-
-loop:
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	TESTQ   R9, R9
-	JEQ     whole2
-	VDIVPS  Z31, Z0, Z0
-	VDIVPS  Z31, Z1, Z1
-
-whole2:
-	VSUBPS           Z30, Z0, Z0
-	VMULPS           Z29, Z0, Z0
-	VCMPPS           $0x1e, Z27, Z0, K1
-	VADDPS           Z28, Z0, Z2
-	VCVTPS2DQ.RD_SAE Z2, Z2
-	VCVTDQ2PS        Z2, Z4
-	VSUBPS           Z4, Z0, Z0
-	VSUBPS           Z30, Z1, Z1
-	VMULPS           Z29, Z1, Z1
-	VCMPPS           $0x1e, Z27, Z1, K2
-	VADDPS           Z28, Z1, Z3
-	VCVTPS2DQ.RD_SAE Z3, Z3
-	VCVTDQ2PS        Z3, Z5
-	VSUBPS           Z5, Z1, Z1
-	VMULPS           Z20, Z0, Z4
-	VMULPS           Z20, Z1, Z5
-	VADDPS           Z21, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z21, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z22, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z22, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z23, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z23, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z24, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z24, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z25, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z25, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z26, Z4, Z4
-	VADDPS           Z26, Z5, Z5
-	VCVTPS2DQ.Z      Z4, K1, Z4
-	VPSUBD           Z2, Z19, Z0
-	VPSLLVD          Z0, Z18, Z0
-	VPADDD           Z0, Z4, Z4
-	VCVTPS2DQ.Z      Z5, K2, Z5
-	VPSUBD           Z3, Z19, Z1
-	VPSLLVD          Z1, Z18, Z1
-	VPADDD           Z1, Z5, Z5
-	VPSUBD           Z2, Z17, Z2
-	VPSLLQ           $0x20, Z4, Z6
-	VPANDQ           Z16, Z2, Z8
-	VPSRLVQ          Z8, Z6, Z6
-	VPANDNQ          Z4, Z16, Z7
-	VPSRLQ           $0x20, Z2, Z9
-	VPSRLVQ          Z9, Z7, Z7
-	VPCMPUQ          $0x05, Z15, Z6, K3
-	VPCMPUQ          $0x05, Z15, Z7, K4
-	VPADDQ           Z6, Z12, K3, Z12
-	VPADDQ           Z7, Z11, K4, Z11
-	VPSUBD           Z3, Z17, Z3
-	VPSLLQ           $0x20, Z5, Z6
-	VPANDQ           Z16, Z3, Z8
-	VPSRLVQ          Z8, Z6, Z6
-	VPANDNQ          Z5, Z16, Z7
-	VPSRLQ           $0x20, Z3, Z9
-	VPSRLVQ          Z9, Z7, Z7
-	VPCMPUQ          $0x05, Z15, Z6, K3
-	VPCMPUQ          $0x05, Z15, Z7, K4
-	VPADDQ           Z6, Z12, K3, Z12
-	VPADDQ           Z7, Z11, K4, Z11
-	ADDQ             $0x00000080, SI
-	SUBQ             $0x20, DX
-	JGE              loop
-
-rest:
-	ADDQ    $0x20, DX
-	JEQ     end
-	VMOVUPS (SI), Z0
-	TESTQ   R9, R9
-	JEQ     whole1
-	VDIVPS  Z31, Z0, Z0
-
-whole1:
-	VSUBPS           Z30, Z0, Z0
-	VMULPS           Z29, Z0, Z0
-	VCMPPS           $0x1e, Z27, Z0, K1
-	VADDPS           Z28, Z0, Z2
-	VCVTPS2DQ.RD_SAE Z2, Z2
-	VCVTDQ2PS        Z2, Z4
-	VSUBPS           Z4, Z0, Z0
-	VMULPS           Z20, Z0, Z4
-	VADDPS           Z21, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z22, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z23, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z24, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z25, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z26, Z4, Z4
-	VCVTPS2DQ.Z      Z4, K1, Z4
-	VPSUBD           Z2, Z19, Z0
-	VPSLLVD          Z0, Z18, Z0
-	VPADDD           Z0, Z4, Z4
-	VPSUBD           Z2, Z17, Z2
-	VPSLLQ           $0x20, Z4, Z6
-	VPANDQ           Z16, Z2, Z8
-	VPSRLVQ          Z8, Z6, Z6
-	VPANDNQ          Z4, Z16, Z7
-	VPSRLQ           $0x20, Z2, Z9
-	VPSRLVQ          Z9, Z7, Z7
-	VPCMPUQ          $0x05, Z15, Z6, K3
-	VPCMPUQ          $0x05, Z15, Z7, K4
-	VPADDQ           Z6, Z12, K3, Z12
-	VPADDQ           Z7, Z11, K4, Z11
-	ADDQ             $0x00000040, SI
-
-end:
-	VPADDQ        Z11, Z12, Z12
-	VEXTRACTI64X4 $0x01, Z12, Y0
-	VPADDQ        Y0, Y12, Y12
-	VEXTRACTI128  $0x01, Y12, X0
-	VPADDQ        X0, X12, X12
-	VPSHUFD       $0x4e, X12, X0
-	VPADDQ        X0, X12, X12
-	VMOVQ         X12, AX
-	MOVQ          AX, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func weigh512(p *byte, x *float32, n int, w *byte) (total uint64, above uint64)
+// func sum512(p *byte, x *float32, blocks int, totals *uint64)
 // Requires: AVX, AVX2, AVX512DQ, AVX512F
-TEXT ·weigh512(SB), NOSPLIT, $0-48
+TEXT ·sum512(SB), NOSPLIT, $0-32
 	MOVQ         p+0(FP), DI
 	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), DX
-	MOVQ         w+24(FP), CX
-	VBROADCASTSS (DI), Z31
-	VBROADCASTSS 4(DI), Z30
-	VPBROADCASTQ 8(DI), Z15
-	VPBROADCASTQ 16(DI), Z14
-	VPBROADCASTQ 24(DI), Z13
-	VBROADCASTSS log2e<>+0(SB), Z29
-	VBROADCASTSS half<>+0(SB), Z28
-	VBROADCASTSS least<>+0(SB), Z27
-	VBROADCASTSS seventeen<>+0(SB), Z19
-	VBROADCASTSS one<>+0(SB), Z18
-	VBROADCASTSS sixteen<>+0(SB), Z17
-	VPBROADCASTQ lowHalves<>+0(SB), Z16
-	VBROADCASTSS scaled0<>+0(SB), Z20
-	VBROADCASTSS scaled1<>+0(SB), Z21
-	VBROADCASTSS scaled2<>+0(SB), Z22
-	VBROADCASTSS scaled3<>+0(SB), Z23
-	VBROADCASTSS scaled4<>+0(SB), Z24
-	VBROADCASTSS scaled5<>+0(SB), Z25
-	VBROADCASTSS scaled6<>+0(SB), Z26
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z11, Z11, Z11
+	MOVQ         blocks+16(FP), DX
+	MOVQ         totals+24(FP), CX
 	MOVL         (DI), R9
 	SUBL         $0x3f800000, R9
-	LEAQ         2048(CX), R8
-	SUBQ         $0x20, DX
-	JLT          rest
-
-loop:
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	TESTQ   R9, R9
-	JEQ     whole2
-	VDIVPS  Z31, Z0, Z0
-	VDIVPS  Z31, Z1, Z1
-
-whole2:
-	VSUBPS           Z30, Z0, Z0
-	VMULPS           Z29, Z0, Z0
-	VCMPPS           $0x1e, Z27, Z0, K1
-	VADDPS           Z28, Z0, Z2
-	VCVTPS2DQ.RD_SAE Z2, Z2
-	VCVTDQ2PS        Z2, Z4
-	VSUBPS           Z4, Z0, Z0
-	VSUBPS           Z30, Z1, Z1
-	VMULPS           Z29, Z1, Z1
-	VCMPPS           $0x1e, Z27, Z1, K2
-	VADDPS           Z28, Z1, Z3
-	VCVTPS2DQ.RD_SAE Z3, Z3
-	VCVTDQ2PS        Z3, Z5
-	VSUBPS           Z5, Z1, Z1
-	VMULPS           Z20, Z0, Z4
-	VMULPS           Z20, Z1, Z5
-	VADDPS           Z21, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z21, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z22, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z22, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z23, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z23, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z24, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z24, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z25, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z25, Z5, Z5
-	VMULPS           Z1, Z5, Z5
-	VADDPS           Z26, Z4, Z4
-	VADDPS           Z26, Z5, Z5
-	VCVTPS2DQ.Z      Z4, K1, Z4
-	VPSUBD           Z2, Z19, Z0
-	VPSLLVD          Z0, Z18, Z0
-	VPADDD           Z0, Z4, Z4
-	VCVTPS2DQ.Z      Z5, K2, Z5
-	VPSUBD           Z3, Z19, Z1
-	VPSLLVD          Z1, Z18, Z1
-	VPADDD           Z1, Z5, Z5
-	VPXORD           Z10, Z10, Z10
-	VPSUBD           Z2, Z10, Z2
-	VPMOVZXDQ        Y4, Z6
-	VPMOVZXDQ        Y2, Z8
-	VPSLLQ           $0x10, Z6, Z6
-	VPSRLVQ          Z8, Z6, Z6
-	VMOVDQU64        Z6, (CX)
-	VPCMPUQ          $0x05, Z15, Z6, K3
-	VPCMPUQ          $0x05, Z13, Z6, K4
-	VPCMPUQ          $0x05, Z14, Z6, K5
-	VPADDQ           Z6, Z12, K3, Z12
-	VPADDQ           Z6, Z11, K4, Z11
-	KANDNB           K5, K4, K5
-	VEXTRACTI64X4    $0x01, Z4, Y7
-	VEXTRACTI64X4    $0x01, Z2, Y8
-	VPMOVZXDQ        Y7, Z7
-	VPMOVZXDQ        Y8, Z8
-	VPSLLQ           $0x10, Z7, Z7
-	VPSRLVQ          Z8, Z7, Z7
-	VMOVDQU64        Z7, 64(CX)
-	VPCMPUQ          $0x05, Z15, Z7, K3
-	VPCMPUQ          $0x05, Z13, Z7, K4
-	VPCMPUQ          $0x05, Z14, Z7, K6
-	VPADDQ           Z7, Z12, K3, Z12
-	VPADDQ           Z7, Z11, K4, Z11
-	KANDNB           K6, K4, K6
-	KUNPCKBW         K5, K6, K5
-	KMOVW            K5, (R8)
-	VPXORD           Z10, Z10, Z10
-	VPSUBD           Z3, Z10, Z3
-	VPMOVZXDQ        Y5, Z6
-	VPMOVZXDQ        Y3, Z8
-	VPSLLQ           $0x10, Z6, Z6
-	VPSRLVQ          Z8, Z6, Z6
-	VMOVDQU64        Z6, 128(CX)
-	VPCMPUQ          $0x05, Z15, Z6, K3
-	VPCMPUQ          $0x05, Z13, Z6, K4
-	VPCMPUQ          $0x05, Z14, Z6, K5
-	VPADDQ           Z6, Z12, K3, Z12
-	VPADDQ           Z6, Z11, K4, Z11
-	KANDNB           K5, K4, K5
-	VEXTRACTI64X4    $0x01, Z5, Y7
-	VEXTRACTI64X4    $0x01, Z3, Y8
-	VPMOVZXDQ        Y7, Z7
-	VPMOVZXDQ        Y8, Z8
-	VPSLLQ           $0x10, Z7, Z7
-	VPSRLVQ          Z8, Z7, Z7
-	VMOVDQU64        Z7, 192(CX)
-	VPCMPUQ          $0x05, Z15, Z7, K3
-	VPCMPUQ          $0x05, Z13, Z7, K4
-	VPCMPUQ          $0x05, Z14, Z7, K6
-	VPADDQ           Z7, Z12, K3, Z12
-	VPADDQ           Z7, Z11, K4, Z11
-	KANDNB           K6, K4, K6
-	KUNPCKBW         K5, K6, K5
-	KMOVW            K5, 2(R8)
-	ADDQ             $0x00000080, SI
-	ADDQ             $0x00000100, CX
-	ADDQ             $0x04, R8
-	SUBQ             $0x20, DX
-	JGE              loop
-
-rest:
-	ADDQ    $0x20, DX
-	JEQ     end
-	VMOVUPS (SI), Z0
-	TESTQ   R9, R9
-	JEQ     whole1
-	VDIVPS  Z31, Z0, Z0
-
-whole1:
-	VSUBPS           Z30, Z0, Z0
-	VMULPS           Z29, Z0, Z0
-	VCMPPS           $0x1e, Z27, Z0, K1
-	VADDPS           Z28, Z0, Z2
-	VCVTPS2DQ.RD_SAE Z2, Z2
-	VCVTDQ2PS        Z2, Z4
-	VSUBPS           Z4, Z0, Z0
-	VMULPS           Z20, Z0, Z4
-	VADDPS           Z21, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z22, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z23, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z24, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z25, Z4, Z4
-	VMULPS           Z0, Z4, Z4
-	VADDPS           Z26, Z4, Z4
-	VCVTPS2DQ.Z      Z4, K1, Z4
-	VPSUBD           Z2, Z19, Z0
-	VPSLLVD          Z0, Z18, Z0
-	VPADDD           Z0, Z4, Z4
-	VPXORD           Z10, Z10, Z10
-	VPSUBD           Z2, Z10, Z2
-	VPMOVZXDQ        Y4, Z6
-	VPMOVZXDQ        Y2, Z8
-	VPSLLQ           $0x10, Z6, Z6
-	VPSRLVQ          Z8, Z6, Z6
-	VMOVDQU64        Z6, (CX)
-	VPCMPUQ          $0x05, Z15, Z6, K3
-	VPCMPUQ          $0x05, Z13, Z6, K4
-	VPCMPUQ          $0x05, Z14, Z6, K5
-	VPADDQ           Z6, Z12, K3, Z12
-	VPADDQ           Z6, Z11, K4, Z11
-	KANDNB           K5, K4, K5
-	VEXTRACTI64X4    $0x01, Z4, Y7
-	VEXTRACTI64X4    $0x01, Z2, Y8
-	VPMOVZXDQ        Y7, Z7
-	VPMOVZXDQ        Y8, Z8
-	VPSLLQ           $0x10, Z7, Z7
-	VPSRLVQ          Z8, Z7, Z7
-	VMOVDQU64        Z7, 64(CX)
-	VPCMPUQ          $0x05, Z15, Z7, K3
-	VPCMPUQ          $0x05, Z13, Z7, K4
-	VPCMPUQ          $0x05, Z14, Z7, K6
-	VPADDQ           Z7, Z12, K3, Z12
-	VPADDQ           Z7, Z11, K4, Z11
-	KANDNB           K6, K4, K6
-	KUNPCKBW         K5, K6, K5
-	KMOVW            K5, (R8)
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000080, CX
-	ADDQ             $0x02, R8
-
-end:
-	VEXTRACTI64X4 $0x01, Z12, Y0
-	VPADDQ        Y0, Y12, Y12
-	VEXTRACTI128  $0x01, Y12, X0
-	VPADDQ        X0, X12, X12
-	VPSHUFD       $0x4e, X12, X0
-	VPADDQ        X0, X12, X12
-	VEXTRACTI64X4 $0x01, Z11, Y0
-	VPADDQ        Y0, Y11, Y11
-	VEXTRACTI128  $0x01, Y11, X0
-	VPADDQ        X0, X11, X11
-	VPSHUFD       $0x4e, X11, X0
-	VPADDQ        X0, X11, X11
-	VMOVQ         X12, AX
-	MOVQ          AX, total+32(FP)
-	VMOVQ         X11, AX
-	MOVQ          AX, above+40(FP)
-	VZEROUPPER
-	RET
-
-// func weighSum256(p *byte, x *float32, n int) uint64
-// Requires: AVX, AVX2
-TEXT ·weighSum256(SB), NOSPLIT, $0-32
-	MOVQ         p+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), DX
-	VPCMPEQD     Y0, Y0, Y0
-	VBROADCASTSS (DI), Y15
-	VBROADCASTSS 4(DI), Y14
-	VPBROADCASTQ 8(DI), Y13
-	VPADDQ       Y0, Y13, Y13
-	VPXOR        Y10, Y10, Y10
-	VPXOR        Y9, Y9, Y9
-	MOVL         (DI), R9
-	SUBL         $0x3f800000, R9
+	VBROADCASTSS 4(DI), Z20
+	VBROADCASTSS 8(DI), Z22
+	VMULPS.BCST  toWhole<>+0(SB), Z22, Z22
+	VBROADCASTSS log2e<>+0(SB), Z21
+	VBROADCASTSS sumMagic<>+0(SB), Z23
+	VBROADCASTSS sumHalf<>+0(SB), Z24
+	VBROADCASTSS poly0<>+0(SB), Z25
+	VBROADCASTSS poly1<>+0(SB), Z26
+	VBROADCASTSS poly2<>+0(SB), Z27
+	VBROADCASTSS poly3<>+0(SB), Z28
+	VBROADCASTSS poly4<>+0(SB), Z29
+	VBROADCASTSS poly5<>+0(SB), Z30
+	VBROADCASTSS poly6<>+0(SB), Z31
 	JMP          test
 
 loop:
-	VMOVUPS (SI), Y0
-	TESTQ   R9, R9
-	JEQ     whole
-	VDIVPS  Y15, Y0, Y0
+	VBROADCASTSS wholes<>+0(SB), Z12
+	VBROADCASTSS wholes<>+0(SB), Z13
+	VBROADCASTSS fractions<>+0(SB), Z14
+	VBROADCASTSS fractions<>+0(SB), Z15
+	VMOVUPS      (SI), Z0
+	VMOVUPS      64(SI), Z1
+	VMOVUPS      128(SI), Z2
+	VMOVUPS      192(SI), Z3
+	TESTQ        R9, R9
+	JEQ          whole0
+	VDIVPS.BCST  (DI), Z0, Z0
+	VDIVPS.BCST  (DI), Z1, Z1
+	VDIVPS.BCST  (DI), Z2, Z2
+	VDIVPS.BCST  (DI), Z3, Z3
 
-whole:
-	VSUBPS    Y14, Y0, Y0
-	VMULPS    log2e<>+0(SB), Y0, Y0
-	VCMPPS    $0x1e, least<>+0(SB), Y0, Y3
-	VADDPS    half<>+0(SB), Y0, Y1
-	VROUNDPS  $0x01, Y1, Y1
-	VSUBPS    Y1, Y0, Y0
-	VCVTPS2DQ Y1, Y1
-	VMULPS    scaled0<>+0(SB), Y0, Y2
-	VADDPS    scaled1<>+0(SB), Y2, Y2
-	VMULPS    Y0, Y2, Y2
-	VADDPS    scaled2<>+0(SB), Y2, Y2
-	VMULPS    Y0, Y2, Y2
-	VADDPS    scaled3<>+0(SB), Y2, Y2
-	VMULPS    Y0, Y2, Y2
-	VADDPS    scaled4<>+0(SB), Y2, Y2
-	VMULPS    Y0, Y2, Y2
-	VADDPS    scaled5<>+0(SB), Y2, Y2
-	VMULPS    Y0, Y2, Y2
-	VADDPS    scaled6<>+0(SB), Y2, Y2
-	VCVTPS2DQ Y2, Y2
-	VPAND     Y3, Y2, Y2
-	VMOVDQU   seventeen<>+0(SB), Y0
-	VPSUBD    Y1, Y0, Y0
-	VMOVDQU   one<>+0(SB), Y3
-	VPSLLVD   Y0, Y3, Y0
-	VPADDD    Y0, Y2, Y2
-	VMOVDQU   sixteen<>+0(SB), Y3
-	VPSUBD    Y1, Y3, Y1
-	VPSLLQ    $0x20, Y2, Y4
-	VPAND     lowHalves<>+0(SB), Y1, Y6
-	VPSRLVQ   Y6, Y4, Y4
-	VPAND     highHalves<>+0(SB), Y2, Y5
-	VPSRLQ    $0x20, Y1, Y6
-	VPSRLVQ   Y6, Y5, Y5
-	VPCMPGTQ  Y13, Y4, Y6
-	VPAND     Y6, Y4, Y4
-	VPADDQ    Y4, Y10, Y10
-	VPCMPGTQ  Y13, Y5, Y6
-	VPAND     Y6, Y5, Y5
-	VPADDQ    Y5, Y9, Y9
-	ADDQ      $0x20, SI
-	SUBQ      $0x08, DX
+whole0:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z12, K1, Z12
+	VADDPS.RD_SAE        Z0, Z14, K1, Z14
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z13, K2, Z13
+	VADDPS.RD_SAE        Z1, Z15, K2, Z15
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z12, K3, Z12
+	VADDPS.RD_SAE        Z2, Z14, K3, Z14
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z13, K4, Z13
+	VADDPS.RD_SAE        Z3, Z15, K4, Z15
+	VMOVUPS              256(SI), Z0
+	VMOVUPS              320(SI), Z1
+	VMOVUPS              384(SI), Z2
+	VMOVUPS              448(SI), Z3
+	TESTQ                R9, R9
+	JEQ                  whole1
+	VDIVPS.BCST          (DI), Z0, Z0
+	VDIVPS.BCST          (DI), Z1, Z1
+	VDIVPS.BCST          (DI), Z2, Z2
+	VDIVPS.BCST          (DI), Z3, Z3
+
+whole1:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z12, K1, Z12
+	VADDPS.RD_SAE        Z0, Z14, K1, Z14
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z13, K2, Z13
+	VADDPS.RD_SAE        Z1, Z15, K2, Z15
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z12, K3, Z12
+	VADDPS.RD_SAE        Z2, Z14, K3, Z14
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z13, K4, Z13
+	VADDPS.RD_SAE        Z3, Z15, K4, Z15
+	VMOVUPS              512(SI), Z0
+	VMOVUPS              576(SI), Z1
+	VMOVUPS              640(SI), Z2
+	VMOVUPS              704(SI), Z3
+	TESTQ                R9, R9
+	JEQ                  whole2
+	VDIVPS.BCST          (DI), Z0, Z0
+	VDIVPS.BCST          (DI), Z1, Z1
+	VDIVPS.BCST          (DI), Z2, Z2
+	VDIVPS.BCST          (DI), Z3, Z3
+
+whole2:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z12, K1, Z12
+	VADDPS.RD_SAE        Z0, Z14, K1, Z14
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z13, K2, Z13
+	VADDPS.RD_SAE        Z1, Z15, K2, Z15
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z12, K3, Z12
+	VADDPS.RD_SAE        Z2, Z14, K3, Z14
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z13, K4, Z13
+	VADDPS.RD_SAE        Z3, Z15, K4, Z15
+	VMOVUPS              768(SI), Z0
+	VMOVUPS              832(SI), Z1
+	VMOVUPS              896(SI), Z2
+	VMOVUPS              960(SI), Z3
+	TESTQ                R9, R9
+	JEQ                  whole3
+	VDIVPS.BCST          (DI), Z0, Z0
+	VDIVPS.BCST          (DI), Z1, Z1
+	VDIVPS.BCST          (DI), Z2, Z2
+	VDIVPS.BCST          (DI), Z3, Z3
+
+whole3:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z12, K1, Z12
+	VADDPS.RD_SAE        Z0, Z14, K1, Z14
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z13, K2, Z13
+	VADDPS.RD_SAE        Z1, Z15, K2, Z15
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z12, K3, Z12
+	VADDPS.RD_SAE        Z2, Z14, K3, Z14
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z13, K4, Z13
+	VADDPS.RD_SAE        Z3, Z15, K4, Z15
+	VPADDD               Z13, Z12, Z12
+	VPADDD               Z15, Z14, Z14
+	VPUNPCKLDQ           Z14, Z12, Z0
+	VPUNPCKHDQ           Z14, Z12, Z2
+	VPADDD               Z2, Z0, Z0
+	VPSHUFD              $0x4e, Z0, Z2
+	VPADDD               Z2, Z0, Z0
+	VEXTRACTI64X4        $0x01, Z0, Y1
+	VPADDD               Y1, Y0, Y0
+	VEXTRACTI128         $0x01, Y0, X1
+	VPADDD               X1, X0, X0
+	VPSUBD               starts<>+0(SB), X0, X0
+	VPMOVZXDQ            X0, Y0
+	VPSLLVQ              wholeBits<>+0(SB), Y0, Y0
+	VPSHUFD              $0x4e, Y0, Y1
+	VPADDQ               Y1, Y0, Y0
+	VMOVQ                X0, (CX)
+	ADDQ                 $0x08, CX
+	ADDQ                 $0x00000400, SI
+	DECQ                 DX
 
 test:
-	TESTQ        DX, DX
-	JG           loop
-	VPADDQ       Y9, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X0
-	VPADDQ       X0, X10, X10
-	VPSHUFD      $0x4e, X10, X0
-	VPADDQ       X0, X10, X10
-	VMOVQ        X10, AX
-	MOVQ         AX, ret+24(FP)
+	TESTQ DX, DX
+	JG    loop
 	VZEROUPPER
 	RET
 
-// func weigh256(p *byte, x *float32, n int, w *byte) (total uint64, above uint64)
-// Requires: AVX, AVX2
-TEXT ·weigh256(SB), NOSPLIT, $0-48
+// func sums512(p *byte, x *float32, blocks int, totals *uint64, above *uint64)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F
+TEXT ·sums512(SB), NOSPLIT, $0-40
 	MOVQ         p+0(FP), DI
 	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), DX
-	MOVQ         w+24(FP), CX
-	VPCMPEQD     Y0, Y0, Y0
-	VBROADCASTSS (DI), Y15
-	VBROADCASTSS 4(DI), Y14
-	VPBROADCASTQ 8(DI), Y13
-	VPADDQ       Y0, Y13, Y13
-	VPBROADCASTQ 16(DI), Y12
-	VPADDQ       Y0, Y12, Y12
-	VPBROADCASTQ 24(DI), Y11
-	VPADDQ       Y0, Y11, Y11
-	LEAQ         2048(CX), R8
-	VPXOR        Y10, Y10, Y10
-	VPXOR        Y9, Y9, Y9
+	MOVQ         blocks+16(FP), DX
+	MOVQ         totals+24(FP), CX
+	MOVQ         above+32(FP), R8
 	MOVL         (DI), R9
 	SUBL         $0x3f800000, R9
+	VBROADCASTSS 4(DI), Z20
+	VBROADCASTSS 8(DI), Z22
+	VMULPS.BCST  toWhole<>+0(SB), Z22, Z22
+	VBROADCASTSS log2e<>+0(SB), Z21
+	VBROADCASTSS sumMagic<>+0(SB), Z23
+	VBROADCASTSS sumHalf<>+0(SB), Z24
+	VBROADCASTSS poly0<>+0(SB), Z25
+	VBROADCASTSS poly1<>+0(SB), Z26
+	VBROADCASTSS poly2<>+0(SB), Z27
+	VBROADCASTSS poly3<>+0(SB), Z28
+	VBROADCASTSS poly4<>+0(SB), Z29
+	VBROADCASTSS poly5<>+0(SB), Z30
+	VBROADCASTSS poly6<>+0(SB), Z31
 	JMP          test
 
 loop:
-	VMOVUPS (SI), Y0
+	VBROADCASTSS wholes<>+0(SB), Z12
+	VBROADCASTSS wholes<>+0(SB), Z16
+	VBROADCASTSS wholes<>+0(SB), Z13
+	VBROADCASTSS wholes<>+0(SB), Z17
+	VBROADCASTSS fractions<>+0(SB), Z14
+	VBROADCASTSS fractions<>+0(SB), Z18
+	VBROADCASTSS fractions<>+0(SB), Z15
+	VBROADCASTSS fractions<>+0(SB), Z19
+	VMOVUPS      (SI), Z0
+	VMOVUPS      64(SI), Z1
+	VMOVUPS      128(SI), Z2
+	VMOVUPS      192(SI), Z3
+	TESTQ        R9, R9
+	JEQ          whole0
+	VDIVPS.BCST  (DI), Z0, Z0
+	VDIVPS.BCST  (DI), Z1, Z1
+	VDIVPS.BCST  (DI), Z2, Z2
+	VDIVPS.BCST  (DI), Z3, Z3
+
+whole0:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VADDPS.RD_SAE        Z8, Z12, Z12
+	VADDPS.RD_SAE        Z0, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z16, K1, Z16
+	VADDPS.RD_SAE        Z0, Z18, K1, Z18
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VADDPS.RD_SAE        Z9, Z13, Z13
+	VADDPS.RD_SAE        Z1, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z17, K2, Z17
+	VADDPS.RD_SAE        Z1, Z19, K2, Z19
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VADDPS.RD_SAE        Z10, Z12, Z12
+	VADDPS.RD_SAE        Z2, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z16, K3, Z16
+	VADDPS.RD_SAE        Z2, Z18, K3, Z18
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VADDPS.RD_SAE        Z11, Z13, Z13
+	VADDPS.RD_SAE        Z3, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z17, K4, Z17
+	VADDPS.RD_SAE        Z3, Z19, K4, Z19
+	VMOVUPS              256(SI), Z0
+	VMOVUPS              320(SI), Z1
+	VMOVUPS              384(SI), Z2
+	VMOVUPS              448(SI), Z3
+	TESTQ                R9, R9
+	JEQ                  whole1
+	VDIVPS.BCST          (DI), Z0, Z0
+	VDIVPS.BCST          (DI), Z1, Z1
+	VDIVPS.BCST          (DI), Z2, Z2
+	VDIVPS.BCST          (DI), Z3, Z3
+
+whole1:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VADDPS.RD_SAE        Z8, Z12, Z12
+	VADDPS.RD_SAE        Z0, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z16, K1, Z16
+	VADDPS.RD_SAE        Z0, Z18, K1, Z18
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VADDPS.RD_SAE        Z9, Z13, Z13
+	VADDPS.RD_SAE        Z1, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z17, K2, Z17
+	VADDPS.RD_SAE        Z1, Z19, K2, Z19
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VADDPS.RD_SAE        Z10, Z12, Z12
+	VADDPS.RD_SAE        Z2, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z16, K3, Z16
+	VADDPS.RD_SAE        Z2, Z18, K3, Z18
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VADDPS.RD_SAE        Z11, Z13, Z13
+	VADDPS.RD_SAE        Z3, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z17, K4, Z17
+	VADDPS.RD_SAE        Z3, Z19, K4, Z19
+	VMOVUPS              512(SI), Z0
+	VMOVUPS              576(SI), Z1
+	VMOVUPS              640(SI), Z2
+	VMOVUPS              704(SI), Z3
+	TESTQ                R9, R9
+	JEQ                  whole2
+	VDIVPS.BCST          (DI), Z0, Z0
+	VDIVPS.BCST          (DI), Z1, Z1
+	VDIVPS.BCST          (DI), Z2, Z2
+	VDIVPS.BCST          (DI), Z3, Z3
+
+whole2:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VADDPS.RD_SAE        Z8, Z12, Z12
+	VADDPS.RD_SAE        Z0, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z16, K1, Z16
+	VADDPS.RD_SAE        Z0, Z18, K1, Z18
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VADDPS.RD_SAE        Z9, Z13, Z13
+	VADDPS.RD_SAE        Z1, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z17, K2, Z17
+	VADDPS.RD_SAE        Z1, Z19, K2, Z19
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VADDPS.RD_SAE        Z10, Z12, Z12
+	VADDPS.RD_SAE        Z2, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z16, K3, Z16
+	VADDPS.RD_SAE        Z2, Z18, K3, Z18
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VADDPS.RD_SAE        Z11, Z13, Z13
+	VADDPS.RD_SAE        Z3, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z17, K4, Z17
+	VADDPS.RD_SAE        Z3, Z19, K4, Z19
+	VMOVUPS              768(SI), Z0
+	VMOVUPS              832(SI), Z1
+	VMOVUPS              896(SI), Z2
+	VMOVUPS              960(SI), Z3
+	TESTQ                R9, R9
+	JEQ                  whole3
+	VDIVPS.BCST          (DI), Z0, Z0
+	VDIVPS.BCST          (DI), Z1, Z1
+	VDIVPS.BCST          (DI), Z2, Z2
+	VDIVPS.BCST          (DI), Z3, Z3
+
+whole3:
+	VSUBPS               Z20, Z0, Z0
+	VMULPS               Z21, Z0, Z0
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST          half<>+0(SB), Z0, Z4
+	VADDPS.RD_SAE        Z23, Z4, Z4
+	VSUBPS               Z23, Z4, Z8
+	VSUBPS               Z8, Z0, Z0
+	VSUBPS               Z20, Z1, Z1
+	VMULPS               Z21, Z1, Z1
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z1, K2
+	VADDPS.BCST          half<>+0(SB), Z1, Z5
+	VADDPS.RD_SAE        Z23, Z5, Z5
+	VSUBPS               Z23, Z5, Z9
+	VSUBPS               Z9, Z1, Z1
+	VSUBPS               Z20, Z2, Z2
+	VMULPS               Z21, Z2, Z2
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z2, K3
+	VADDPS.BCST          half<>+0(SB), Z2, Z6
+	VADDPS.RD_SAE        Z23, Z6, Z6
+	VSUBPS               Z23, Z6, Z10
+	VSUBPS               Z10, Z2, Z2
+	VSUBPS               Z20, Z3, Z3
+	VMULPS               Z21, Z3, Z3
+	VCMPPS.BCST          $0x1e, least<>+0(SB), Z3, K4
+	VADDPS.BCST          half<>+0(SB), Z3, Z7
+	VADDPS.RD_SAE        Z23, Z7, Z7
+	VSUBPS               Z23, Z7, Z11
+	VSUBPS               Z11, Z3, Z3
+	VMULPS               Z25, Z0, Z8
+	VMULPS               Z25, Z1, Z9
+	VMULPS               Z25, Z2, Z10
+	VMULPS               Z25, Z3, Z11
+	VADDPS               Z26, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z26, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z26, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z26, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z27, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z27, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z27, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z27, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z28, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z28, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z28, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z28, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z29, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z29, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z29, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z29, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z30, Z8, Z8
+	VMULPS               Z0, Z8, Z8
+	VADDPS               Z30, Z9, Z9
+	VMULPS               Z1, Z9, Z9
+	VADDPS               Z30, Z10, Z10
+	VMULPS               Z2, Z10, Z10
+	VADDPS               Z30, Z11, Z11
+	VMULPS               Z3, Z11, Z11
+	VADDPS               Z31, Z8, Z8
+	VADDPS               Z31, Z9, Z9
+	VADDPS               Z31, Z10, Z10
+	VADDPS               Z31, Z11, Z11
+	VPSLLD               $0x17, Z4, Z4
+	VFMADD213PS.RD_SAE.Z Z24, Z4, K1, Z8
+	VREDUCEPS            $0x09, Z8, Z0
+	VADDPS.RD_SAE        Z8, Z12, Z12
+	VADDPS.RD_SAE        Z0, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z8, K1
+	VADDPS.RD_SAE        Z8, Z16, K1, Z16
+	VADDPS.RD_SAE        Z0, Z18, K1, Z18
+	VPSLLD               $0x17, Z5, Z5
+	VFMADD213PS.RD_SAE.Z Z24, Z5, K2, Z9
+	VREDUCEPS            $0x09, Z9, Z1
+	VADDPS.RD_SAE        Z9, Z13, Z13
+	VADDPS.RD_SAE        Z1, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z9, K2
+	VADDPS.RD_SAE        Z9, Z17, K2, Z17
+	VADDPS.RD_SAE        Z1, Z19, K2, Z19
+	VPSLLD               $0x17, Z6, Z6
+	VFMADD213PS.RD_SAE.Z Z24, Z6, K3, Z10
+	VREDUCEPS            $0x09, Z10, Z2
+	VADDPS.RD_SAE        Z10, Z12, Z12
+	VADDPS.RD_SAE        Z2, Z14, Z14
+	VCMPPS               $0x1d, Z22, Z10, K3
+	VADDPS.RD_SAE        Z10, Z16, K3, Z16
+	VADDPS.RD_SAE        Z2, Z18, K3, Z18
+	VPSLLD               $0x17, Z7, Z7
+	VFMADD213PS.RD_SAE.Z Z24, Z7, K4, Z11
+	VREDUCEPS            $0x09, Z11, Z3
+	VADDPS.RD_SAE        Z11, Z13, Z13
+	VADDPS.RD_SAE        Z3, Z15, Z15
+	VCMPPS               $0x1d, Z22, Z11, K4
+	VADDPS.RD_SAE        Z11, Z17, K4, Z17
+	VADDPS.RD_SAE        Z3, Z19, K4, Z19
+	VPADDD               Z13, Z12, Z12
+	VPADDD               Z15, Z14, Z14
+	VPUNPCKLDQ           Z14, Z12, Z0
+	VPUNPCKHDQ           Z14, Z12, Z2
+	VPADDD               Z2, Z0, Z0
+	VPADDD               Z17, Z16, Z16
+	VPADDD               Z19, Z18, Z18
+	VPUNPCKLDQ           Z18, Z16, Z1
+	VPUNPCKHDQ           Z18, Z16, Z2
+	VPADDD               Z2, Z1, Z1
+	VPUNPCKHQDQ          Z1, Z0, Z2
+	VPUNPCKLQDQ          Z1, Z0, Z0
+	VPADDD               Z2, Z0, Z0
+	VEXTRACTI64X4        $0x01, Z0, Y1
+	VPADDD               Y1, Y0, Y0
+	VEXTRACTI128         $0x01, Y0, X1
+	VPADDD               X1, X0, X0
+	VPSUBD               starts<>+0(SB), X0, X0
+	VPMOVZXDQ            X0, Y0
+	VPSLLVQ              wholeBits<>+0(SB), Y0, Y0
+	VPSHUFD              $0x4e, Y0, Y1
+	VPADDQ               Y1, Y0, Y0
+	VMOVQ                X0, (CX)
+	VEXTRACTI128         $0x01, Y0, X0
+	VMOVQ                X0, (R8)
+	ADDQ                 $0x08, R8
+	ADDQ                 $0x08, CX
+	ADDQ                 $0x00000400, SI
+	DECQ                 DX
+
+test:
+	TESTQ DX, DX
+	JG    loop
+	VZEROUPPER
+	RET
+
+// func sum256(p *byte, x *float32, blocks int, totals *uint64)
+// Requires: AVX, AVX2
+TEXT ·sum256(SB), NOSPLIT, $0-32
+	MOVQ         p+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         blocks+16(FP), DX
+	MOVQ         totals+24(FP), CX
+	MOVL         (DI), R9
+	SUBL         $0x3f800000, R9
+	VBROADCASTSS (DI), Y15
+	VBROADCASTSS 4(DI), Y14
+	VCVTTSS2SIQ  8(DI), AX
+	DECQ         AX
+	VMOVQ        AX, X13
+	VPBROADCASTQ X13, Y13
+	JMP          test
+
+loop:
+	VPXOR Y12, Y12, Y12
+	VPXOR Y11, Y11, Y11
+	XORQ  AX, AX
+
+values:
+	VMOVUPS (SI)(AX*4), Y0
 	TESTQ   R9, R9
 	JEQ     whole
 	VDIVPS  Y15, Y0, Y0
@@ -1862,61 +2491,304 @@ whole:
 	VMOVDQU      one<>+0(SB), Y3
 	VPSLLVD      Y0, Y3, Y0
 	VPADDD       Y0, Y2, Y2
-	VPXOR        Y3, Y3, Y3
+	VMOVDQU      sixteen<>+0(SB), Y3
 	VPSUBD       Y1, Y3, Y1
+	VPSLLQ       $0x20, Y2, Y4
+	VPAND        lowHalves<>+0(SB), Y1, Y6
+	VPSRLVQ      Y6, Y4, Y4
+	VPAND        highHalves<>+0(SB), Y2, Y5
+	VPSRLQ       $0x20, Y1, Y6
+	VPSRLVQ      Y6, Y5, Y5
+	VPCMPGTQ     Y13, Y4, Y6
+	VPAND        Y6, Y4, Y4
+	VPADDQ       Y4, Y12, Y12
+	VPCMPGTQ     Y13, Y5, Y6
+	VPAND        Y6, Y5, Y5
+	VPADDQ       Y5, Y11, Y11
+	ADDQ         $0x08, AX
+	CMPQ         AX, $0x00000100
+	JLT          values
+	VPADDQ       Y11, Y12, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPADDQ       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDQ       X1, X0, X0
+	VMOVQ        X0, (CX)
+	ADDQ         $0x08, CX
+	ADDQ         $0x00000400, SI
+	DECQ         DX
+
+test:
+	TESTQ DX, DX
+	JG    loop
+	VZEROUPPER
+	RET
+
+// func sums256(p *byte, x *float32, blocks int, totals *uint64, above *uint64)
+// Requires: AVX, AVX2
+TEXT ·sums256(SB), NOSPLIT, $0-40
+	MOVQ         p+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         blocks+16(FP), DX
+	MOVQ         totals+24(FP), CX
+	MOVQ         above+32(FP), R8
+	MOVL         (DI), R9
+	SUBL         $0x3f800000, R9
+	VBROADCASTSS (DI), Y15
+	VBROADCASTSS 4(DI), Y14
+	VCVTTSS2SIQ  8(DI), AX
+	DECQ         AX
+	VMOVQ        AX, X13
+	VPBROADCASTQ X13, Y13
+	JMP          test
+
+loop:
+	VPXOR Y12, Y12, Y12
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	VPXOR Y9, Y9, Y9
+	XORQ  AX, AX
+
+values:
+	VMOVUPS (SI)(AX*4), Y0
+	TESTQ   R9, R9
+	JEQ     whole
+	VDIVPS  Y15, Y0, Y0
+
+whole:
+	VSUBPS       Y14, Y0, Y0
+	VMULPS       log2e<>+0(SB), Y0, Y0
+	VCMPPS       $0x1e, least<>+0(SB), Y0, Y3
+	VADDPS       half<>+0(SB), Y0, Y1
+	VROUNDPS     $0x01, Y1, Y1
+	VSUBPS       Y1, Y0, Y0
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       scaled0<>+0(SB), Y0, Y2
+	VADDPS       scaled1<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled2<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled3<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled4<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled5<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled6<>+0(SB), Y2, Y2
+	VCVTPS2DQ    Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VMOVDQU      seventeen<>+0(SB), Y0
+	VPSUBD       Y1, Y0, Y0
+	VMOVDQU      one<>+0(SB), Y3
+	VPSLLVD      Y0, Y3, Y0
+	VPADDD       Y0, Y2, Y2
+	VMOVDQU      sixteen<>+0(SB), Y3
+	VPSUBD       Y1, Y3, Y1
+	VPSLLQ       $0x20, Y2, Y4
+	VPAND        lowHalves<>+0(SB), Y1, Y6
+	VPSRLVQ      Y6, Y4, Y4
+	VPAND        highHalves<>+0(SB), Y2, Y5
+	VPSRLQ       $0x20, Y1, Y6
+	VPSRLVQ      Y6, Y5, Y5
+	VPADDQ       Y4, Y12, Y12
+	VPCMPGTQ     Y13, Y4, Y6
+	VPAND        Y6, Y4, Y4
+	VPADDQ       Y4, Y10, Y10
+	VPADDQ       Y5, Y11, Y11
+	VPCMPGTQ     Y13, Y5, Y6
+	VPAND        Y6, Y5, Y5
+	VPADDQ       Y5, Y9, Y9
+	ADDQ         $0x08, AX
+	CMPQ         AX, $0x00000100
+	JLT          values
+	VPADDQ       Y11, Y12, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPADDQ       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDQ       X1, X0, X0
+	VMOVQ        X0, (CX)
+	ADDQ         $0x08, CX
+	VPADDQ       Y9, Y10, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPADDQ       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDQ       X1, X0, X0
+	VMOVQ        X0, (R8)
+	ADDQ         $0x08, R8
+	ADDQ         $0x00000400, SI
+	DECQ         DX
+
+test:
+	TESTQ DX, DX
+	JG    loop
+	VZEROUPPER
+	RET
+
+// func weigh512(p *byte, x *float32, n int, w *uint64)
+// Requires: AVX, AVX512F
+TEXT ·weigh512(SB), NOSPLIT, $0-32
+	MOVQ         p+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), DX
+	MOVQ         w+24(FP), CX
+	VBROADCASTSS (DI), Z5
+	VBROADCASTSS 4(DI), Z6
+	JMP          test
+
+loop:
+	VMOVUPS          (SI), Z0
+	VDIVPS           Z5, Z0, Z0
+	VSUBPS           Z6, Z0, Z0
+	VMULPS.BCST      log2e<>+0(SB), Z0, Z0
+	VCMPPS.BCST      $0x1e, least<>+0(SB), Z0, K1
+	VADDPS.BCST      half<>+0(SB), Z0, Z1
+	VCVTPS2DQ.RD_SAE Z1, Z1
+	VCVTDQ2PS        Z1, Z2
+	VSUBPS           Z2, Z0, Z0
+	VMULPS.BCST      scaled0<>+0(SB), Z0, Z2
+	VADDPS.BCST      scaled1<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VADDPS.BCST      scaled2<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VADDPS.BCST      scaled3<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VADDPS.BCST      scaled4<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VADDPS.BCST      scaled5<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VADDPS.BCST      scaled6<>+0(SB), Z2, Z2
+	VCVTPS2DQ.Z      Z2, K1, Z2
+	VPBROADCASTD     seventeen<>+0(SB), Z0
+	VPSUBD           Z1, Z0, Z0
+	VPBROADCASTD     one<>+0(SB), Z4
+	VPSLLVD          Z0, Z4, Z0
+	VPADDD           Z0, Z2, Z2
+	VPXORD           Z4, Z4, Z4
+	VPSUBD           Z1, Z4, Z1
+	VPMOVZXDQ        Y2, Z3
+	VPMOVZXDQ        Y1, Z4
+	VPSLLQ           $0x10, Z3, Z3
+	VPSRLVQ          Z4, Z3, Z3
+	VMOVDQU64        Z3, (CX)
+	VEXTRACTI64X4    $0x01, Z2, Y2
+	VEXTRACTI64X4    $0x01, Z1, Y1
+	VPMOVZXDQ        Y2, Z3
+	VPMOVZXDQ        Y1, Z4
+	VPSLLQ           $0x10, Z3, Z3
+	VPSRLVQ          Z4, Z3, Z3
+	VMOVDQU64        Z3, 64(CX)
+	ADDQ             $0x40, SI
+	ADDQ             $0x00000080, CX
+	SUBQ             $0x10, DX
+
+test:
+	TESTQ DX, DX
+	JG    loop
+	VZEROUPPER
+	RET
+
+// func weigh256(p *byte, x *float32, n int, w *uint64)
+// Requires: AVX, AVX2
+TEXT ·weigh256(SB), NOSPLIT, $0-32
+	MOVQ         p+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), DX
+	MOVQ         w+24(FP), CX
+	VBROADCASTSS (DI), Y7
+	VBROADCASTSS 4(DI), Y8
+	VPXOR        Y6, Y6, Y6
+	JMP          test
+
+loop:
+	VMOVUPS      (SI), Y0
+	VDIVPS       Y7, Y0, Y0
+	VSUBPS       Y8, Y0, Y0
+	VMULPS       log2e<>+0(SB), Y0, Y0
+	VCMPPS       $0x1e, least<>+0(SB), Y0, Y3
+	VADDPS       half<>+0(SB), Y0, Y1
+	VROUNDPS     $0x01, Y1, Y1
+	VSUBPS       Y1, Y0, Y0
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       scaled0<>+0(SB), Y0, Y2
+	VADDPS       scaled1<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled2<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled3<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled4<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled5<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled6<>+0(SB), Y2, Y2
+	VCVTPS2DQ    Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VMOVDQU      seventeen<>+0(SB), Y0
+	VPSUBD       Y1, Y0, Y0
+	VMOVDQU      one<>+0(SB), Y3
+	VPSLLVD      Y0, Y3, Y0
+	VPADDD       Y0, Y2, Y2
+	VPSUBD       Y1, Y6, Y1
 	VPMOVZXDQ    X2, Y4
 	VPMOVZXDQ    X1, Y5
 	VPSLLQ       $0x10, Y4, Y4
 	VPSRLVQ      Y5, Y4, Y4
 	VMOVDQU      Y4, (CX)
-	VPCMPGTQ     Y13, Y4, Y5
-	VPAND        Y5, Y4, Y5
-	VPADDQ       Y5, Y10, Y10
-	VPCMPGTQ     Y11, Y4, Y5
-	VPAND        Y5, Y4, Y6
-	VPADDQ       Y6, Y9, Y9
-	VPCMPGTQ     Y12, Y4, Y6
-	VPANDN       Y6, Y5, Y6
-	VMOVMSKPD    Y6, AX
-	VEXTRACTI128 $0x01, Y2, X4
-	VEXTRACTI128 $0x01, Y1, X5
-	VPMOVZXDQ    X4, Y4
-	VPMOVZXDQ    X5, Y5
+	VEXTRACTI128 $0x01, Y2, X2
+	VEXTRACTI128 $0x01, Y1, X1
+	VPMOVZXDQ    X2, Y4
+	VPMOVZXDQ    X1, Y5
 	VPSLLQ       $0x10, Y4, Y4
 	VPSRLVQ      Y5, Y4, Y4
 	VMOVDQU      Y4, 32(CX)
-	VPCMPGTQ     Y13, Y4, Y5
-	VPAND        Y5, Y4, Y5
-	VPADDQ       Y5, Y10, Y10
-	VPCMPGTQ     Y11, Y4, Y5
-	VPAND        Y5, Y4, Y6
-	VPADDQ       Y6, Y9, Y9
-	VPCMPGTQ     Y12, Y4, Y6
-	VPANDN       Y6, Y5, Y6
-	VMOVMSKPD    Y6, BX
-	SHLL         $0x04, BX
-	ORL          BX, AX
-	MOVB         AL, (R8)
-	ADDQ         $0x40, CX
-	INCQ         R8
-	ADDQ         $0x20, SI
-	SUBQ         $0x08, DX
+	VMOVUPS      32(SI), Y0
+	VDIVPS       Y7, Y0, Y0
+	VSUBPS       Y8, Y0, Y0
+	VMULPS       log2e<>+0(SB), Y0, Y0
+	VCMPPS       $0x1e, least<>+0(SB), Y0, Y3
+	VADDPS       half<>+0(SB), Y0, Y1
+	VROUNDPS     $0x01, Y1, Y1
+	VSUBPS       Y1, Y0, Y0
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       scaled0<>+0(SB), Y0, Y2
+	VADDPS       scaled1<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled2<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled3<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled4<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled5<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VADDPS       scaled6<>+0(SB), Y2, Y2
+	VCVTPS2DQ    Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VMOVDQU      seventeen<>+0(SB), Y0
+	VPSUBD       Y1, Y0, Y0
+	VMOVDQU      one<>+0(SB), Y3
+	VPSLLVD      Y0, Y3, Y0
+	VPADDD       Y0, Y2, Y2
+	VPSUBD       Y1, Y6, Y1
+	VPMOVZXDQ    X2, Y4
+	VPMOVZXDQ    X1, Y5
+	VPSLLQ       $0x10, Y4, Y4
+	VPSRLVQ      Y5, Y4, Y4
+	VMOVDQU      Y4, 64(CX)
+	VEXTRACTI128 $0x01, Y2, X2
+	VEXTRACTI128 $0x01, Y1, X1
+	VPMOVZXDQ    X2, Y4
+	VPMOVZXDQ    X1, Y5
+	VPSLLQ       $0x10, Y4, Y4
+	VPSRLVQ      Y5, Y4, Y4
+	VMOVDQU      Y4, 96(CX)
+	ADDQ         $0x40, SI
+	ADDQ         $0x00000080, CX
+	SUBQ         $0x10, DX
 
 test:
-	TESTQ        DX, DX
-	JG           loop
-	VEXTRACTI128 $0x01, Y10, X0
-	VPADDQ       X0, X10, X10
-	VPSHUFD      $0x4e, X10, X0
-	VPADDQ       X0, X10, X10
-	VEXTRACTI128 $0x01, Y9, X0
-	VPADDQ       X0, X9, X9
-	VPSHUFD      $0x4e, X9, X0
-	VPADDQ       X0, X9, X9
-	VMOVQ        X10, AX
-	MOVQ         AX, total+32(FP)
-	VMOVQ        X9, AX
-	MOVQ         AX, above+40(FP)
+	TESTQ DX, DX
+	JG    loop
 	VZEROUPPER
 	RET
 
@@ -1948,5 +2820,159 @@ test:
 	VMOVD        X2, AX
 	MOVLQSX      AX, AX
 	MOVQ         AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func massAbove(x *float32, n int, limit float32) float32
+// Requires: AVX, SSE
+TEXT ·massAbove(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), DI
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS limit+16(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	JMP          test
+
+loop:
+	VMOVUPS (DI), Y5
+	VCMPPS  $0x1e, Y0, Y5, Y9
+	VANDPS  Y9, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 32(DI), Y6
+	VCMPPS  $0x1e, Y0, Y6, Y10
+	VANDPS  Y10, Y6, Y6
+	VADDPS  Y6, Y2, Y2
+	VMOVUPS 64(DI), Y7
+	VCMPPS  $0x1e, Y0, Y7, Y11
+	VANDPS  Y11, Y7, Y7
+	VADDPS  Y7, Y3, Y3
+	VMOVUPS 96(DI), Y8
+	VCMPPS  $0x1e, Y0, Y8, Y12
+	VANDPS  Y12, Y8, Y8
+	VADDPS  Y8, Y4, Y4
+	ADDQ    $0x00000080, DI
+	SUBQ    $0x20, SI
+
+test:
+	TESTQ        SI, SI
+	JG           loop
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPSHUFD      $0x4e, X1, X2
+	VADDPS       X2, X1, X1
+	VPSHUFD      $0xb1, X1, X2
+	VADDPS       X2, X1, X1
+	MOVSS        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func between512(x *float32, n int, low float32, high float32, marks *uint64)
+// Requires: AVX, AVX512F
+TEXT ·between512(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), DI
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS low+16(FP), Z0
+	VBROADCASTSS high+20(FP), Z1
+	MOVQ         marks+24(FP), DX
+	JMP          test
+
+loop:
+	VMOVUPS (DI), Z2
+	VCMPPS  $0x1e, Z0, Z2, K1
+	VCMPPS  $0x11, Z1, Z2, K1, K1
+	KMOVW   K1, (DX)
+	VMOVUPS 64(DI), Z3
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VCMPPS  $0x11, Z1, Z3, K2, K2
+	KMOVW   K2, 2(DX)
+	VMOVUPS 128(DI), Z4
+	VCMPPS  $0x1e, Z0, Z4, K3
+	VCMPPS  $0x11, Z1, Z4, K3, K3
+	KMOVW   K3, 4(DX)
+	VMOVUPS 192(DI), Z5
+	VCMPPS  $0x1e, Z0, Z5, K4
+	VCMPPS  $0x11, Z1, Z5, K4, K4
+	KMOVW   K4, 6(DX)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x08, DX
+	SUBQ    $0x40, SI
+
+test:
+	TESTQ SI, SI
+	JG    loop
+	VZEROUPPER
+	RET
+
+// func between256(x *float32, n int, low float32, high float32, marks *uint64)
+// Requires: AVX
+TEXT ·between256(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), DI
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS low+16(FP), Y0
+	VBROADCASTSS high+20(FP), Y1
+	MOVQ         marks+24(FP), DX
+	JMP          test
+
+loop:
+	VMOVUPS   (DI), Y2
+	VCMPPS    $0x1e, Y0, Y2, Y6
+	VCMPPS    $0x11, Y1, Y2, Y2
+	VANDPS    Y2, Y6, Y2
+	VMOVMSKPS Y2, AX
+	MOVB      AL, (DX)
+	VMOVUPS   32(DI), Y3
+	VCMPPS    $0x1e, Y0, Y3, Y7
+	VCMPPS    $0x11, Y1, Y3, Y3
+	VANDPS    Y3, Y7, Y3
+	VMOVMSKPS Y3, AX
+	MOVB      AL, 1(DX)
+	VMOVUPS   64(DI), Y4
+	VCMPPS    $0x1e, Y0, Y4, Y8
+	VCMPPS    $0x11, Y1, Y4, Y4
+	VANDPS    Y4, Y8, Y4
+	VMOVMSKPS Y4, AX
+	MOVB      AL, 2(DX)
+	VMOVUPS   96(DI), Y5
+	VCMPPS    $0x1e, Y0, Y5, Y9
+	VCMPPS    $0x11, Y1, Y5, Y5
+	VANDPS    Y5, Y9, Y5
+	VMOVMSKPS Y5, AX
+	MOVB      AL, 3(DX)
+	VMOVUPS   128(DI), Y2
+	VCMPPS    $0x1e, Y0, Y2, Y6
+	VCMPPS    $0x11, Y1, Y2, Y2
+	VANDPS    Y2, Y6, Y2
+	VMOVMSKPS Y2, AX
+	MOVB      AL, 4(DX)
+	VMOVUPS   160(DI), Y3
+	VCMPPS    $0x1e, Y0, Y3, Y7
+	VCMPPS    $0x11, Y1, Y3, Y3
+	VANDPS    Y3, Y7, Y3
+	VMOVMSKPS Y3, AX
+	MOVB      AL, 5(DX)
+	VMOVUPS   192(DI), Y4
+	VCMPPS    $0x1e, Y0, Y4, Y8
+	VCMPPS    $0x11, Y1, Y4, Y4
+	VANDPS    Y4, Y8, Y4
+	VMOVMSKPS Y4, AX
+	MOVB      AL, 6(DX)
+	VMOVUPS   224(DI), Y5
+	VCMPPS    $0x1e, Y0, Y5, Y9
+	VCMPPS    $0x11, Y1, Y5, Y5
+	VANDPS    Y5, Y9, Y5
+	VMOVMSKPS Y5, AX
+	MOVB      AL, 7(DX)
+	ADDQ      $0x00000100, DI
+	ADDQ      $0x08, DX
+	SUBQ      $0x40, SI
+
+test:
+	TESTQ SI, SI
+	JG    loop
 	VZEROUPPER
 	RET

@@ -3,6 +3,7 @@ package simd
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -57,62 +58,128 @@ func TestPeaks(t *testing.T) {
 	})
 }
 
-// TestWeigh: every level has tensor.SampleWeight's bits.
+// TestWeigh: every level has tensor.SampleWeight's bits, and the sums are exact.
 func TestWeigh(t *testing.T) {
 	eachLevel(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(5, 6))
-		for n := 1; n <= SampleBlock; n += 1 + n/9 {
-			for _, temperature := range []float32{1, 0.6, 1.7, 0.01, 50} {
-				x := logitRow(r, n, 12*float64(temperature), n%2 == 0)
-				peak := float32(0)
-				for _, v := range x {
-					if v/temperature > peak {
-						peak = v / temperature
+		for n := 1; n <= 3*SampleBlock; n += 1 + n/9 {
+			for _, spread := range []float64{0.1, 3, 12} {
+				for _, temperature := range []float32{1, 0.6, 1.7, 0.01, 50} {
+					x := logitRow(r, n, spread*float64(temperature), n%2 == 0)
+					peak := float32(math.Inf(-1))
+					for _, v := range x {
+						if v/temperature > peak {
+							peak = v / temperature
+						}
 					}
-				}
-				weights := make([]uint64, n)
-				for i, v := range x {
-					weights[i] = tensor.SampleWeight(v/temperature - peak)
-				}
-				some := func() uint64 { return max(1, weights[r.IntN(n)]) }
-				p := Weighing{temperature, peak, 1, some(), some()}
-				p.Least = []uint64{1, p.Low}[r.IntN(2)]
-				var have, want Weights
-				have.In[3] = 7
-				total, above := k.Weigh(&p, x, &have)
-				wantTotal, wantAbove := weighGo(&p, x, &want)
-				for i, w := range weights {
-					if want.W[i] != w || have.W[i] != w {
-						t.Fatalf("%g/%g - %g weighs %d, want %d", x[i], temperature, peak, have.W[i], w)
+					if peak-peak != 0 {
+						continue
 					}
-				}
-				if have.In != want.In || total != wantTotal || above != wantAbove {
-					t.Fatalf("%d values, %+v: sums %d, %d, marks %x; want %d, %d, %x", n, p, total, above, have.In, wantTotal, wantAbove, want.In)
-				}
-				if sum := k.WeighSum(&p, x); sum != wantTotal {
-					t.Fatalf("%d values: sum %d, want %d", n, sum, wantTotal)
+					weights := make([]uint64, n)
+					for i, v := range x {
+						weights[i] = tensor.SampleWeight(v/temperature - peak)
+					}
+					checkWeights(t, k, r, x, weights, Weighing{temperature, peak, 1})
 				}
 			}
 		}
 	})
 }
 
-// TestWeighEverywhere goes through differences from the peak of every magnitude.
+// checkWeights weighs x in every way.
+func checkWeights(t *testing.T, k *Kernels, r *rand.Rand, x []float32, weights []uint64, p Weighing) {
+	t.Helper()
+	var have [SampleBlock]uint64
+	blocks := (len(x) + SampleBlock - 1) / SampleBlock
+	totals, above, one := make([]uint64, blocks), make([]uint64, blocks), make([]uint64, blocks)
+	p.From = []float32{1, float32(max(1, weights[r.IntN(len(x))])), 1 << 62}[r.IntN(3)]
+	k.WeighSums(&p, x, totals, above)
+	k.WeighSum(&p, x, one)
+	for b := range blocks {
+		lo, hi := b*SampleBlock, min(len(x), (b+1)*SampleBlock)
+		k.Weigh(&p, x[lo:hi], &have)
+		total, from := uint64(0), uint64(0)
+		for i, w := range weights[lo:hi] {
+			if have[i] != w {
+				t.Fatalf("%g/%g - %g weighs %d, want %d", x[lo+i], p.Temperature, p.Peak, have[i], w)
+			}
+			if total += w; float64(w) >= float64(p.From) {
+				from += w
+			}
+		}
+		if totals[b] != total || above[b] != from || one[b] != from {
+			t.Fatalf("block %d of %d values, %+v: sums %d, %d and %d; want %d, %d", b, len(x), p, totals[b], above[b], one[b], total, from)
+		}
+	}
+}
+
+// TestWeighEverywhere goes through differences from the peak of every magnitude, and looks closely at those whose weights
+// lie near a half of their last place, and at the largest sums.
 func TestWeighEverywhere(t *testing.T) {
 	eachLevel(t, func(t *testing.T, k *Kernels) {
-		p := Weighing{1, 0, 1, 1, 1 << 62}
-		var x [SampleBlock]float32
-		var w Weights
-		for bits := uint32(0x80000000); bits < 0xff900000; {
+		r := rand.New(rand.NewPCG(1, 2))
+		check := func(at func(i int) float32) {
+			x, weights := make([]float32, SampleBlock), make([]uint64, SampleBlock)
 			for i := range x {
-				x[i] = math.Float32frombits(bits)
-				bits += 40009 // every binade, many significands
+				x[i] = at(i)
+				weights[i] = tensor.SampleWeight(x[i])
 			}
-			k.Weigh(&p, x[:], &w)
+			checkWeights(t, k, r, x, weights, Weighing{1, 0, 1})
+		}
+		for bits := uint32(0x80000000); bits < 0xff900000; bits += 40009 * SampleBlock { // every binade, many significands
+			check(func(i int) float32 { return math.Float32frombits(bits + 40009*uint32(i)) })
+		}
+		for n := range 42 { // where 2ⁿ changes to 2ⁿ⁻¹, and where n itself is reached
+			for _, d := range []float64{0, 0.5} {
+				bits := math.Float32bits(float32((-float64(n) - d) * math.Ln2))
+				check(func(i int) float32 { return math.Float32frombits(max(1<<31, bits+uint32(i)-SampleBlock/2)) })
+			}
+		}
+		for range 20000 { // weights of few units, where most are rounded
+			check(func(i int) float32 { return -9 - 20*r.Float32() })
+		}
+		for _, v := range []float32{0, -1e-7, -0.3, -12, -28.3} { // 256 of one weight
+			check(func(i int) float32 { return v })
+		}
+	})
+}
+
+func TestBetween(t *testing.T) {
+	eachLevel(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(8, 9))
+		for n := 1; n <= 3*SampleBlock; n += 5 {
+			x := logitRow(r, n, 3, true)
+			low, high := x[r.IntN(n)], x[r.IntN(n)]
+			if r.IntN(4) == 0 {
+				low = float32(math.Inf(-1))
+			}
+			want := make([]Marks, (n+SampleBlock-1)/SampleBlock)
 			for i, v := range x {
-				if want := tensor.SampleWeight(v); w.W[i] != want {
-					t.Fatalf("%g weighs %d, want %d", v, w.W[i], want)
+				if v > low && v < high {
+					want[i/SampleBlock][i%SampleBlock/64] |= 1 << (i % 64)
 				}
+			}
+			have := make([]Marks, len(want))
+			have[0][1] = 7
+			if k.Between(x, low, high, have); !slices.Equal(have, want) {
+				t.Fatalf("%v between %g and %g: %x, want %x", x, low, high, have, want)
+			}
+		}
+	})
+}
+
+func TestMassAbove(t *testing.T) {
+	eachLevel(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(8, 9))
+		for n := range 300 {
+			x, want, limit := make([]float32, n), float32(0), float32(r.IntN(100))
+			for i := range x {
+				if x[i] = float32(r.IntN(100)); x[i] > limit {
+					want += x[i]
+				}
+			}
+			if have := k.MassAbove(x, limit); have != want {
+				t.Fatalf("%v above %g: %g, want %g", x, limit, have, want)
 			}
 		}
 	})
@@ -139,8 +206,7 @@ func TestCountAbove(t *testing.T) {
 // TestSamplingOffsets: the assembly knows these.
 func TestSamplingOffsets(t *testing.T) {
 	var p Weighing
-	var w Weights
-	if unsafe.Offsetof(p.Peak) != 4 || unsafe.Offsetof(p.Least) != 8 || unsafe.Offsetof(p.Low) != 16 || unsafe.Offsetof(p.High) != 24 || unsafe.Offsetof(w.In) != 8*SampleBlock {
+	if unsafe.Offsetof(p.Peak) != 4 || unsafe.Offsetof(p.From) != 8 {
 		t.Error("fields lie elsewhere than the generator thinks")
 	}
 }
@@ -151,37 +217,36 @@ func BenchmarkSampling(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		x := logitRow(rand.New(rand.NewPCG(1, 1)), 594*SampleBlock, 3, false)
-		peak, sum := make([]float32, 594), make([]float32, 594)
-		p := Weighing{0.6, 24, 1, 1 << 20, 1 << 21}
-		var w Weights
-		b.Run(l.String()+"/peaks", func(b *testing.B) {
-			for range b.N {
-				k.Peaks(x, peak, sum)
+		const blocks = 594
+		x := logitRow(rand.New(rand.NewPCG(1, 1)), blocks*SampleBlock, 3, false)
+		peak, sum := make([]float32, blocks), make([]float32, blocks)
+		totals, above := make([]uint64, blocks), make([]uint64, blocks)
+		cool, one := Weighing{0.6, 24, 1 << 20}, Weighing{1, 15, 1 << 20}
+		marks := make([]Marks, blocks)
+		var w [SampleBlock]uint64
+		each := func(f func(x []float32)) {
+			for i := 0; i < len(x); i += SampleBlock {
+				f(x[i : i+SampleBlock])
 			}
-		})
-		b.Run(l.String()+"/sum", func(b *testing.B) {
-			for range b.N {
-				for i := 0; i < len(x); i += SampleBlock {
-					k.WeighSum(&p, x[i:i+SampleBlock])
+		}
+		for _, c := range []struct {
+			name string
+			f    func()
+		}{
+			{"peaks", func() { k.Peaks(x, peak, sum) }},
+			{"sum", func() { k.WeighSum(&cool, x, totals) }},
+			{"sum1", func() { k.WeighSum(&one, x, totals) }},
+			{"sums", func() { k.WeighSums(&cool, x, totals, above) }},
+			{"sums1", func() { k.WeighSums(&one, x, totals, above) }},
+			{"weigh", func() { each(func(x []float32) { k.Weigh(&cool, x, &w) }) }},
+			{"between", func() { k.Between(x, 3, 3.01, marks) }},
+			{"mass", func() { k.MassAbove(x, 3) }},
+		} {
+			b.Run(l.String()+"/"+c.name, func(b *testing.B) {
+				for range b.N {
+					c.f()
 				}
-			}
-		})
-		one := p
-		one.Temperature = 1
-		b.Run(l.String()+"/sum1", func(b *testing.B) {
-			for range b.N {
-				for i := 0; i < len(x); i += SampleBlock {
-					k.WeighSum(&one, x[i:i+SampleBlock])
-				}
-			}
-		})
-		b.Run(l.String()+"/weigh", func(b *testing.B) {
-			for range b.N {
-				for i := 0; i < len(x); i += SampleBlock {
-					k.Weigh(&p, x[i:i+SampleBlock], &w)
-				}
-			}
-		})
+			})
+		}
 	}
 }
