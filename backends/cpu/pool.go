@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -106,7 +105,7 @@ func (p *pool) do(r *run, n, grain int, f body) {
 func (p *pool) linger(i int) {
 	p.kernels.Pause(pauses)
 	if i%spins == spins-1 {
-		runtime.Gosched()
+		yield()
 	}
 }
 
