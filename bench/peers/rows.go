@@ -31,14 +31,14 @@ func (o *options) rows(ctx context.Context) ([]*row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-model: %w", err)
 	}
+	if err := os.MkdirAll(o.cache, 0o755); err != nil {
+		return nil, err
+	}
 	if !info.IsDir() {
 		if o.openvino {
 			return nil, fmt.Errorf("-model %s: OpenVINO takes no such file; give the model's directory", o.model)
 		}
 		return []*row{o.row(filepath.Base(o.model), o.model)}, nil
-	}
-	if err := os.MkdirAll(o.cache, 0o755); err != nil {
-		return nil, err
 	}
 	python := ""
 	if o.openvino {
