@@ -134,30 +134,32 @@ func TestClientThatReadsNothing(t *testing.T) {
 	}
 }
 
+// promise sends the head of a request with a body of so many bytes, and returns when the handler waits for it.
+func (f *fixture) promise(length int) *net.TCPConn {
+	f.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", length)
+	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))); err != nil {
+		f.t.Fatal(err)
+	}
+	return conn.(*net.TCPConn)
+}
+
 // TestHalfRequest sends the beginning of a request: it is waited for, but not at a shutdown, and refused when it stays
 // half.
 func TestHalfRequest(t *testing.T) {
 	f := serve(t, "talk", ullm.Options{})
-	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	received := make(chan struct{}) // closed when the handler has asked for the body
-	go func() {
-		defer close(received)
-		if _, err := conn.Read(make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))); err != nil {
-			t.Error(err)
-		}
-	}()
 	body := marshal(t, fox(nil))
-	fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
-	<-received
+	conn := f.promise(len(body))
 	if err := f.server.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
 	fmt.Fprint(conn, body[:len(body)/2])
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -174,15 +176,7 @@ func TestHalfRequest(t *testing.T) {
 func TestClose(t *testing.T) {
 	var logged lockedBuffer
 	f := serve(t, "talk", ullm.Options{}, server.Log(slog.New(slog.NewTextHandler(&logged, nil))))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
-	if _, err := conn.Read(make([]byte, 12)); err != nil { // the handler waits for the body
-		t.Fatal(err)
-	}
+	conn := f.promise(100)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := f.server.Close(ctx); !errors.Is(err, context.Canceled) {

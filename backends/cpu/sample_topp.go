@@ -17,7 +17,7 @@ import (
 const (
 	firstOf, firstBlocks = 32, 4 // the first of every so many blocks are summed first
 	sampleOf             = 16    // values of each of these that are looked at
-	step                 = 1.05  // the ratio of weights in which distances are counted
+	stepRatio            = 1.05  // the ratio of weights in which distances are counted
 	listAtEase           = 150   // tokens that are listed on either side of where the last one should be, and
 	listShare            = 0.5   // the part of all distances that may be wrong
 	listTries            = 6     // lists that are guessed before all is listed
@@ -39,7 +39,7 @@ func (t weighed) turn() int {
 
 // away is the weight that lies some steps from another.
 func away(from float32, steps float64) float32 {
-	w := math.Ceil(float64(from) * math.Pow(step, max(-100, min(steps, 100))))
+	w := math.Ceil(float64(from) * math.Pow(stepRatio, max(-100, min(steps, 100))))
 	return float32(max(1, min(w, 2*tensor.SampleOne)))
 }
 
@@ -289,7 +289,7 @@ func (r rowSample) guess(p float32) float32 {
 // density is about the share of all weights that lies in a step near one.
 func (r rowSample) density(from float32) float64 {
 	limit := from / tensor.SampleOne
-	share := (r.above(limit/(step*step)) - r.above(limit*(step*step))) / 4 / r.above(0)
+	share := (r.above(limit/(stepRatio*stepRatio)) - r.above(limit*(stepRatio*stepRatio))) / 4 / r.above(0)
 	if share > 1e-6 { // also not NaN
 		return share
 	}

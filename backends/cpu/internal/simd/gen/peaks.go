@@ -30,7 +30,7 @@ func (c samplingConsts) peaks512() {
 		op(y, ymm[i], ymm[i])
 		horizontal(ymm[i], x, t, op)
 	}
-	eachBlock(r[1], func() {
+	countDown(r[1], 1, func() {
 		VMOVAPS(infinity, zmm[0])
 		VMOVAPS(infinity, zmm[1])
 		for i := range sampleBlock / 16 {
@@ -86,7 +86,7 @@ func (c samplingConsts) peaks256() {
 	Pragma("noescape")
 	Doc("peaks256" + peaksDoc)
 	r := args("x", "blocks", "peak", "sum")
-	eachBlock(r[1], func() {
+	countDown(r[1], 1, func() {
 		VMOVUPS(c.infinity, ymm[0])
 		VMOVUPS(c.infinity, ymm[1])
 		for i := range sampleBlock / 8 {

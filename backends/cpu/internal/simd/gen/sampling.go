@@ -80,12 +80,16 @@ func sampling() {
 	between256()
 }
 
-// eachBlock loops over n blocks.
-func eachBlock(n reg.GPPhysical, body func()) {
+// countDown runs body while n is positive, for so many of n at a time.
+func countDown(n reg.GPPhysical, each uint64, body func()) {
 	JMP(LabelRef("test"))
 	Label("loop")
 	body()
-	DECQ(n)
+	if each == 1 {
+		DECQ(n)
+	} else {
+		SUBQ(Imm(each), n)
+	}
 	Label("test")
 	TESTQ(n, n)
 	JG(LabelRef("loop"))
@@ -106,7 +110,7 @@ func (c samplingConsts) weigh512() {
 	temperature, peak := zmm[5], zmm[6]
 	VBROADCASTSS(Mem{Base: r[0], Disp: weighTemperature}, temperature)
 	VBROADCASTSS(Mem{Base: r[0], Disp: weighPeak}, peak)
-	each16(r[2], func() {
+	countDown(r[2], 16, func() {
 		VMOVUPS(Mem{Base: r[1]}, x)
 		VDIVPS(temperature, x, x)
 		VSUBPS(peak, x, x)
@@ -146,17 +150,6 @@ func (c samplingConsts) weigh512() {
 		ADDQ(U32(128), r[3])
 	})
 	done()
-}
-
-// each16 loops over n values, sixteen at a time.
-func each16(n reg.GPPhysical, body func()) {
-	JMP(LabelRef("test"))
-	Label("loop")
-	body()
-	SUBQ(Imm(16), n)
-	Label("test")
-	TESTQ(n, n)
-	JG(LabelRef("loop"))
 }
 
 // weights256 leaves the weights of 8 values in two steps: p, times 2²⁴ and with what rounds it, and n, by which they are
@@ -201,7 +194,7 @@ func (c samplingConsts) weigh256() {
 	VBROADCASTSS(Mem{Base: r[0], Disp: weighTemperature}, temperature)
 	VBROADCASTSS(Mem{Base: r[0], Disp: weighPeak}, peak)
 	VPXOR(zero, zero, zero)
-	each16(r[2], func() {
+	countDown(r[2], 16, func() {
 		for i := range 2 {
 			c.weights256(Mem{Base: r[1], Disp: 32 * i}, temperature, peak, x, n, p, k, "")
 			VPSUBD(n, zero, n)
@@ -254,19 +247,15 @@ func massAbove() {
 	for j := range 4 {
 		VXORPS(ymm[1+j], ymm[1+j], ymm[1+j])
 	}
-	JMP(LabelRef("test"))
-	Label("loop")
-	for j := range 4 {
-		VMOVUPS(Mem{Base: r[0], Disp: 32 * j}, ymm[5+j])
-		VCMPPS(Imm(30), ymm[0], ymm[5+j], ymm[9+j])
-		VANDPS(ymm[9+j], ymm[5+j], ymm[5+j])
-		VADDPS(ymm[5+j], ymm[1+j], ymm[1+j])
-	}
-	ADDQ(U32(128), r[0])
-	SUBQ(Imm(32), r[1])
-	Label("test")
-	TESTQ(r[1], r[1])
-	JG(LabelRef("loop"))
+	countDown(r[1], 32, func() {
+		for j := range 4 {
+			VMOVUPS(Mem{Base: r[0], Disp: 32 * j}, ymm[5+j])
+			VCMPPS(Imm(30), ymm[0], ymm[5+j], ymm[9+j])
+			VANDPS(ymm[9+j], ymm[5+j], ymm[5+j])
+			VADDPS(ymm[5+j], ymm[1+j], ymm[1+j])
+		}
+		ADDQ(U32(128), r[0])
+	})
 	VADDPS(ymm[2], ymm[1], ymm[1])
 	VADDPS(ymm[4], ymm[3], ymm[3])
 	VADDPS(ymm[3], ymm[1], ymm[1])
@@ -293,43 +282,35 @@ func betweenText(name string, low, high reg.VecPhysical) []reg.GPPhysical {
 func between512() {
 	low, high := zmm[0], zmm[1]
 	r := betweenText("between512", low, high)
-	JMP(LabelRef("test"))
-	Label("loop")
-	for j := range 4 {
-		k := []Op{reg.K1, reg.K2, reg.K3, reg.K4}[j]
-		VMOVUPS(Mem{Base: r[0], Disp: 64 * j}, zmm[2+j])
-		VCMPPS(Imm(30), low, zmm[2+j], k)
-		VCMPPS(Imm(17), high, zmm[2+j], k, k)
-		KMOVW(k, Mem{Base: r[2], Disp: 2 * j})
-	}
-	ADDQ(U32(256), r[0])
-	ADDQ(Imm(8), r[2])
-	SUBQ(Imm(64), r[1])
-	Label("test")
-	TESTQ(r[1], r[1])
-	JG(LabelRef("loop"))
+	countDown(r[1], 64, func() {
+		for j := range 4 {
+			k := []Op{reg.K1, reg.K2, reg.K3, reg.K4}[j]
+			VMOVUPS(Mem{Base: r[0], Disp: 64 * j}, zmm[2+j])
+			VCMPPS(Imm(30), low, zmm[2+j], k)
+			VCMPPS(Imm(17), high, zmm[2+j], k, k)
+			KMOVW(k, Mem{Base: r[2], Disp: 2 * j})
+		}
+		ADDQ(U32(256), r[0])
+		ADDQ(Imm(8), r[2])
+	})
 	done()
 }
 
 func between256() {
 	low, high := ymm[0], ymm[1]
 	r := betweenText("between256", low, high)
-	JMP(LabelRef("test"))
-	Label("loop")
-	for j := range 8 {
-		x, y := ymm[2+j%4], ymm[6+j%4]
-		VMOVUPS(Mem{Base: r[0], Disp: 32 * j}, x)
-		VCMPPS(Imm(30), low, x, y)
-		VCMPPS(Imm(17), high, x, x)
-		VANDPS(x, y, x)
-		VMOVMSKPS(x, reg.EAX)
-		MOVB(reg.AL, Mem{Base: r[2], Disp: j})
-	}
-	ADDQ(U32(256), r[0])
-	ADDQ(Imm(8), r[2])
-	SUBQ(Imm(64), r[1])
-	Label("test")
-	TESTQ(r[1], r[1])
-	JG(LabelRef("loop"))
+	countDown(r[1], 64, func() {
+		for j := range 8 {
+			x, y := ymm[2+j%4], ymm[6+j%4]
+			VMOVUPS(Mem{Base: r[0], Disp: 32 * j}, x)
+			VCMPPS(Imm(30), low, x, y)
+			VCMPPS(Imm(17), high, x, x)
+			VANDPS(x, y, x)
+			VMOVMSKPS(x, reg.EAX)
+			MOVB(reg.AL, Mem{Base: r[2], Disp: j})
+		}
+		ADDQ(U32(256), r[0])
+		ADDQ(Imm(8), r[2])
+	})
 	done()
 }

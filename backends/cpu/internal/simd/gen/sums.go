@@ -108,7 +108,7 @@ func (c samplingConsts) sums512(both bool) {
 			}
 		})
 	}
-	eachBlock(r[2], func() {
+	countDown(r[2], 1, func() {
 		for i := range 4 {
 			start := []Mem{c.wholes, c.fractions}[i/2]
 			VBROADCASTSS(start, total[i])
@@ -171,7 +171,7 @@ func (c samplingConsts) sums256(both bool) {
 	VMOVQ(reg.RAX, xmm[13])
 	VPBROADCASTQ(xmm[13], from)
 	x, n, p, k := ymm[0], ymm[1], ymm[2], ymm[3]
-	eachBlock(r[2], func() {
+	countDown(r[2], 1, func() {
 		for i := range 2 {
 			VPXOR(totals[i], totals[i], totals[i])
 			if both {
